@@ -1,0 +1,243 @@
+"""The recipe, schema 1: one pydantic model per TOML table.
+
+The text under each field is its description: it becomes the comment above the key in a written
+recipe, the description in the JSON Schema, and says the unit. `examples` are shown in messages
+about a wrong value.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fsft.recipes.units import ByteCount, TokenCount
+
+SCHEMA_VERSION = 1
+
+DataFormat = Literal["messages", "alpaca", "sharegpt", "prompt_answer", "text"]
+
+
+class Table(BaseModel):
+    """What all tables share: unknown keys are errors, values keep their type, nothing changes."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Model(Table):
+    """The model to start from."""
+
+    path: str | None = Field(default=None, examples=["Qwen/Qwen2.5-0.5B"])
+    """A folder in Hugging Face format (relative to the recipe) or a hub id."""
+    revision: str | None = Field(default=None, examples=["main"])
+    """The hub revision: a branch, a tag or a commit."""
+    init: Literal["pretrained", "random"] = Field(default="pretrained", examples=["random"])
+    """Where the weights come from: the ones at path, or random ones drawn with the seed."""
+    dtype: Literal["float32", "bfloat16"] = Field(default="bfloat16", examples=["bfloat16"])
+    """The type that forward and backward compute in; the optimizer keeps float32."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        default="auto", examples=["sdpa"]
+    )
+    """The attention kernel; auto is flash_attention_2 where installed on a GPU, else sdpa."""
+    config: dict[str, Any] | None = Field(
+        default=None, examples=['{ model_type = "llama", hidden_size = 256 }']
+    )
+    """The transformers configuration of a model made from nothing; needs init = "random"."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.config is None):
+            raise ValueError("give either path or config, not both and not neither")
+        if self.config is not None:
+            if self.init != "random":
+                raise ValueError('a model made from config has no weights: set init = "random"')
+            if not isinstance(self.config.get("model_type"), str):
+                raise ValueError('config needs model_type, as in model_type = "llama"')
+        return self
+
+
+class Source(Table):
+    """One data file."""
+
+    path: str = Field(examples=["data/train.jsonl"])
+    """A json, jsonl or parquet file, relative to the recipe; "library:NAME" ships with fsft."""
+    format: Literal["auto", DataFormat] = Field(default="auto", examples=["alpaca"])
+    """The shape of a row; auto looks at the first one and reports what it saw."""
+    max_samples: int | None = Field(default=None, ge=1, examples=[1000])
+    """Use only the first rows of the file."""
+
+
+class Tokenizer(Table):
+    """A byte-level BPE tokenizer trained from the training data."""
+
+    vocab_size: int = Field(default=2048, ge=259, examples=[2048])
+    """The number of token ids, special ones included."""
+
+
+class Data(Table):
+    """What to learn from, and how it becomes token ids."""
+
+    train: list[Source] = Field(min_length=1)
+    """The files to train on, in order."""
+    eval: list[Source] = Field(default=[])
+    """The files to evaluate on."""
+    variables: dict[str, str] = Field(default={}, examples=['{ name = "Ada" }'])
+    """Words to fill in: {{name}} in the data becomes the value of name."""
+    template: str = Field(default="auto", examples=["chatml"])
+    """The chat template: auto (the tokenizer's own), chatml, or a .jinja file."""
+    sequence_length: int = Field(default=2048, ge=8, examples=[2048])
+    """The longest row, in tokens."""
+    packing: bool = Field(default=True, examples=[True])
+    """Put several samples into one row; they do not see each other."""
+    too_long: Literal["drop", "truncate"] = Field(default="drop", examples=["truncate"])
+    """What happens to a sample longer than sequence_length; either way it is counted."""
+    loss_on: Literal["answers", "all"] = Field(default="answers", examples=["answers"])
+    """Which tokens of a dialogue are learned."""
+    on_error: Literal["stop", "skip"] = Field(default="stop", examples=["skip"])
+    """What happens at a row that cannot be read: stop with its line, or skip and count it."""
+    tokenizer: Tokenizer | None = Field(default=None, examples=["{ vocab_size = 2048 }"])
+    """Train a tokenizer for this run instead of using the model's own."""
+
+
+class Hardware(Table):
+    """Where the run takes place."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = Field(default="auto", examples=["cpu"])
+    """The kind of device; auto is cuda where there is one, else cpu."""
+    devices_per_node: int | Literal["auto"] = Field(default="auto", examples=[2])
+    """Processes to start, one a device; auto is every GPU, or 2 on cpu."""
+
+
+class Budget(Table):
+    """How long to train: exactly one of the three."""
+
+    epochs: float | None = Field(default=None, gt=0, examples=[3])
+    """Passes over the training data; the last step is filled up to a whole global batch."""
+    tokens: TokenCount | None = Field(default=None, gt=0, examples=["0.7B"])
+    """Tokens to train on, padding not counted."""
+    steps: int | None = Field(default=None, gt=0, examples=[1000])
+    """Optimizer steps."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(value is not None for value in (self.epochs, self.tokens, self.steps)) != 1:
+            raise ValueError("give exactly one of epochs, tokens and steps")
+        return self
+
+
+class Method(Table):
+    """What is trained."""
+
+    type: Literal["full"] = Field(default="full", examples=["full"])
+    """full: every weight."""
+
+
+class Parallel(Table):
+    """How the work is spread. Global batch = micro_batch × gradient_accumulation × processes."""
+
+    zero: Literal[0, 1, 2, 3] = Field(default=1, examples=[2])
+    """DeepSpeed ZeRO stage: 0 nothing, 1 optimizer state, 2 gradients too, 3 weights too."""
+    micro_batch: int = Field(default=1, ge=1, examples=[4])
+    """Rows that one process computes at once."""
+    gradient_accumulation: int = Field(default=1, ge=1, examples=[8])
+    """Micro batches that one process adds up before each optimizer step."""
+    activation_checkpointing: Literal["none", "full"] = Field(default="none", examples=["full"])
+    """full: keep only each layer's input and recompute the rest; less memory, a third more work."""
+
+
+class Optimizer(Table):
+    """AdamW and its learning rate."""
+
+    learning_rate: float = Field(gt=0, examples=[2e-5])
+    """The peak learning rate."""
+    schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", examples=["linear"])
+    """How the learning rate goes on after warmup; cosine and linear end at 0."""
+    warmup: float = Field(default=0.03, ge=0, lt=1, examples=[0.03])
+    """The share of all steps in which the learning rate rises from 0."""
+    betas: list[float] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
+    """Decay of the first and the second moment."""
+    eps: float = Field(default=1e-8, gt=0, examples=[1e-8])
+    """Added to the root of the second moment."""
+    weight_decay: float = Field(default=0.0, ge=0, examples=[0.1])
+    """Decoupled weight decay; norms and biases have none."""
+    clip: float = Field(default=1.0, ge=0, examples=[1.0])
+    """The largest gradient norm; 0 switches clipping off."""
+
+
+class Checkpoint(Table):
+    """What is kept to go on from."""
+
+    every: int = Field(default=500, ge=1, examples=[500])
+    """Optimizer steps between checkpoints; one is always saved at the end and on a stop."""
+    keep_last: int = Field(default=2, ge=1, examples=[2])
+    """Checkpoints kept; older ones are deleted once a newer one is whole."""
+
+
+class Convert(Table):
+    """The folder in Hugging Face format."""
+
+    dtype: Literal["float32", "bfloat16"] = Field(default="bfloat16", examples=["bfloat16"])
+    """The type of the stored weights."""
+    max_shard_size: ByteCount = Field(default=5_000_000_000, gt=0, examples=["5GB"])
+    """The largest safetensors file, in bytes."""
+
+
+class Evaluate(Table):
+    """What the trained model is asked."""
+
+    split: Literal["train", "eval"] = Field(default="train", examples=["eval"])
+    """The data whose questions are asked."""
+    max_samples: int = Field(default=200, ge=0, examples=[200])
+    """The number of questions, from the start of the data; 0 asks none."""
+    max_new_tokens: int = Field(default=128, ge=1, examples=[128])
+    """The longest answer, in tokens."""
+    batch_size: int = Field(default=32, ge=1, examples=[32])
+    """Questions answered at once."""
+
+
+class Report(Table):
+    """What the report shows."""
+
+    samples: int = Field(default=4, ge=0, examples=[4])
+    """Questions whose answers before and after training are set side by side."""
+
+
+class Serve(Table):
+    """The server that `fsft serve` starts."""
+
+    engine: Literal["auto", "transformers", "vllm"] = Field(default="auto", examples=["vllm"])
+    """auto is vllm where it is installed, else transformers."""
+    host: str = Field(default="127.0.0.1", examples=["127.0.0.1"])
+    """The address to listen on; the default is reachable from this machine alone."""
+    port: int = Field(default=8000, ge=1, le=65535, examples=[8000])
+    """The port to listen on."""
+
+
+class Recipe(Table):
+    """A fine-tuning run, written down."""
+
+    schema_: Literal[1] = Field(alias="schema", examples=[1])
+    """The version of the recipe format."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["qwen2.5-7b-law"])
+    """A short name; the run directory and the served model are called after it."""
+    description: str = Field(default="", examples=["What this run is for"])
+    """What the run is for, for the people who read it."""
+    seed: int = Field(default=1234, ge=0, examples=[1234])
+    """Everything random is drawn from it: weights, data order."""
+    model: Model
+    data: Data
+    hardware: Hardware = Hardware()
+    budget: Budget
+    method: Method = Method()
+    parallel: Parallel = Parallel()
+    optimizer: Optimizer
+    checkpoint: Checkpoint = Checkpoint()
+    convert: Convert = Convert()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+    serve: Serve = Serve()
+
+
+def to_document(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain TOML values, defaults included; keys that are not set are left out."""
+    return recipe.model_dump(mode="json", by_alias=True, exclude_none=True)

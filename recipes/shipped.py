@@ -1,0 +1,41 @@
+"""The recipes and data that come with fsft."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from fsft.recipes.problems import Problem, RecipeError
+
+LIBRARY_PREFIX = "library:"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name to file of every shipped recipe, sorted by name."""
+    return {path.stem: path for path in sorted(library_folder().glob("*.toml"))}
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """The file of a recipe given as a path or as the name of a shipped one."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.exists():
+        return path
+    shipped = shipped_recipes()
+    if name_or_path not in shipped:
+        raise RecipeError(
+            Problem(
+                reason=f"`{name_or_path}` is neither a recipe file nor a shipped recipe.",
+                example=f"the shipped ones are {', '.join(shipped)}",
+            )
+        )
+    return shipped[name_or_path]
+
+
+def resolve_path(text: str, recipe_folder: Path) -> Path:
+    """A path in a recipe: "library:NAME" ships with fsft, all else is relative to the recipe."""
+    if text.startswith(LIBRARY_PREFIX):
+        return library_folder() / "data" / text.removeprefix(LIBRARY_PREFIX)
+    return (recipe_folder / Path(text).expanduser()).resolve()
+
+
+def library_folder() -> Path:
+    """The folder of shipped recipes; fsft installs unpacked, so it is a real folder."""
+    return Path(str(files("fsft.recipes") / "library"))

@@ -1,0 +1,39 @@
+"""The stages of a run, and which part of the recipe each one depends on."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+Stage = Literal["prepare", "train", "convert", "evaluate", "report"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
+    "prepare": ("data", "model.path", "model.revision"),
+    "train": ("seed", "model", "hardware", "budget", "method", "parallel", "optimizer"),
+    "convert": ("convert",),
+    "evaluate": ("evaluate",),
+    "report": ("report", "name", "description"),
+}
+"""The keys that a stage reads, besides what the stages before it made."""
+
+
+def recipe_part(stage: Stage, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a recipe document that `stage` depends on, keyed by dotted key."""
+    return {key: _lookup(document, key) for key in RECIPE_KEYS[stage]}
+
+
+def stages_that_read(key: str) -> Iterator[Stage]:
+    """The stages to be done again when the value of a dotted recipe key changes, in order."""
+    reads = [any(_covers(part, key) for part in RECIPE_KEYS[stage]) for stage in STAGES]
+    if True in reads:
+        yield from STAGES[reads.index(True) :]
+
+
+def _covers(part: str, key: str) -> bool:
+    return key == part or key.startswith(part + ".")
+
+
+def _lookup(document: Mapping[str, Any], key: str) -> Any:
+    value: Any = document
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,63 @@
+"""Numbers as people write them: "0.7B" tokens, "2GB", and back."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_COUNT_SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_BYTE_SUFFIXES = {
+    "B": 1,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
+}
+_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_count(value: object) -> object:
+    """`"0.7B"` or `700_000_000` as an integer; anything else is left for pydantic to refuse."""
+    return _scaled(value, {**_COUNT_SUFFIXES, **{k.lower(): v for k, v in _COUNT_SUFFIXES.items()}})
+
+
+def parse_bytes(value: object) -> object:
+    """`"2GB"` (10⁹ each) or `"2GiB"` (2³⁰ each) in bytes; anything else is left for pydantic."""
+    return _scaled(value, _BYTE_SUFFIXES)
+
+
+def _scaled(value: object, suffixes: dict[str, int]) -> object:
+    if not isinstance(value, str) or not (match := _NUMBER.fullmatch(value)):
+        return value
+    number, suffix = match.groups()
+    if suffix not in suffixes:
+        return value
+    whole, _, fraction = number.replace("_", "").partition(".")
+    digits = int(whole + fraction) * suffixes[suffix]
+    scaled, rest = divmod(digits, 10 ** len(fraction))
+    return value if rest else scaled
+
+
+def format_count(value: float) -> str:
+    """A count in at most four characters and a suffix, as in `5.31M`."""
+    for suffix in ("T", "B", "M", "K"):
+        if abs(value) >= _COUNT_SUFFIXES[suffix]:
+            return f"{value / _COUNT_SUFFIXES[suffix]:.3g}{suffix}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def format_gib(num_bytes: float) -> str:
+    """Memory in GiB (2³⁰ bytes)."""
+    return f"{num_bytes / 2**30:.2f} GiB"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as `1.3 s`, `4 min 05 s` or `2 h 03 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+TokenCount = Annotated[int, BeforeValidator(parse_count)]
+ByteCount = Annotated[int, BeforeValidator(parse_bytes)]

@@ -1,0 +1,58 @@
+"""A recipe as TOML that explains itself: every key with its description as a comment."""
+
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel
+from tomlkit.items import AoT, Table
+
+from fsft.recipes.schema import Recipe, to_document
+from fsft.recipes.wording import table_model
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe with every value written out, each key under a comment that says what it is."""
+    document = tomlkit.document()
+    _fill(document, Recipe, to_document(recipe))
+    return tomlkit.dumps(document)
+
+
+def _fill(
+    place: tomlkit.TOMLDocument | Table, model: type[BaseModel], values: dict[str, Any]
+) -> None:
+    """Plain values first: in TOML a key after a table's header belongs to that table."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    tables = {name for name in values if _is_table(values[name])}
+    for name, value in values.items():
+        if name not in tables:
+            if description := fields[name].description:
+                place.add(tomlkit.comment(" ".join(description.split())))
+            place.add(name, value)
+    for name, value in values.items():
+        if name in tables:
+            inner = table_model(fields[name].annotation)
+            place.add(tomlkit.nl())
+            place.add(name, _table(inner, value))
+
+
+def _table(model: type[BaseModel] | None, value: Any) -> Table | AoT:
+    if isinstance(value, list):
+        rows = tomlkit.aot()
+        for row in value:
+            table = tomlkit.table()
+            if model:
+                _fill(table, model, row)
+            rows.append(table)
+        return rows
+    table = tomlkit.table()
+    if model is None:
+        table.update(value)
+    else:
+        _fill(table, model, value)
+    return table
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    )

@@ -1,0 +1,1 @@
+"""Does what a recipe says, without a terminal. Never imports textual or the wizard."""

@@ -1,0 +1,5 @@
+"""`python -m fsft`: the same command line as `fsft`."""
+
+from fsft.cli.app import main
+
+main()

@@ -1,0 +1,1 @@
+"""The command line: arguments in, exit codes out. The only place that writes to stderr."""
