@@ -52,6 +52,14 @@ class StageProgress(_Event):
     """Units in all; 0 when that is not known."""
 
 
+class SampleShown(_Event):
+    """One prepared sample, as the model will see it."""
+
+    event: Literal["sample_shown"] = "sample_shown"
+    segments: list[tuple[str, bool]]
+    """Text, and whether it is learned; joined, the texts are the whole sample."""
+
+
 class StageFinished(_Event):
     """A stage is done and its results are in place."""
 
@@ -165,6 +173,7 @@ Event = Annotated[
     RunStarted
     | StageStarted
     | StageProgress
+    | SampleShown
     | StageFinished
     | StageSkipped
     | TrainStarted

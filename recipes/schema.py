@@ -193,13 +193,8 @@ class Evaluate(Table):
     """The longest answer, in tokens."""
     batch_size: int = Field(default=32, ge=1, examples=[32])
     """Questions answered at once."""
-
-
-class Report(Table):
-    """What the report shows."""
-
     samples: int = Field(default=4, ge=0, examples=[4])
-    """Questions whose answers before and after training are set side by side."""
+    """Questions whose answers before and after training the report sets side by side."""
 
 
 class Serve(Table):
@@ -234,7 +229,6 @@ class Recipe(Table):
     checkpoint: Checkpoint = Checkpoint()
     convert: Convert = Convert()
     evaluate: Evaluate = Evaluate()
-    report: Report = Report()
     serve: Serve = Serve()
 
 

@@ -11,7 +11,7 @@ RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
     "train": ("seed", "model", "hardware", "budget", "method", "parallel", "optimizer"),
     "convert": ("convert",),
     "evaluate": ("evaluate",),
-    "report": ("report", "name", "description"),
+    "report": ("name", "description"),
 }
 """The keys that a stage reads, besides what the stages before it made."""
 

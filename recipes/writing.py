@@ -1,5 +1,7 @@
 """A recipe as TOML that explains itself: every key with its description as a comment."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import tomlkit
@@ -56,3 +58,17 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict) or (
         isinstance(value, list) and bool(value) and isinstance(value[0], dict)
     )
+
+
+def write_new_file(path: Path, text: str) -> None:
+    """Write a file that must not exist yet, whole or not at all; raises FileExistsError."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as file:
+        partial = Path(file.name)
+        file.write(text)
+    try:
+        partial.chmod(0o644)
+        path.hardlink_to(partial)
+    finally:
+        partial.unlink()

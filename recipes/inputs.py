@@ -1,0 +1,106 @@
+"""The files that a recipe names: where they are, and what is wrong with them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fsft.recipes.problems import Problem
+from fsft.recipes.schema import Recipe, Source
+from fsft.recipes.shipped import resolve_path
+
+DATA_ENDINGS = (".json", ".jsonl", ".parquet")
+_WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+
+
+def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
+    """Everything that the run would not find or could not use, as far as a look can tell."""
+    return [
+        *_data_problems(recipe, recipe_folder),
+        *_template_problems(recipe, recipe_folder),
+        *_model_problems(recipe, recipe_folder),
+    ]
+
+
+def resolve_paths(recipe: Recipe, recipe_folder: Path) -> Recipe:
+    """The recipe with absolute paths, to be run from anywhere; hub ids stay as they are."""
+
+    def resolved(sources: list[Source]) -> list[Source]:
+        return [
+            source.model_copy(update={"path": str(resolve_path(source.path, recipe_folder))})
+            for source in sources
+        ]
+
+    data, model = recipe.data, recipe.model
+    template = data.template
+    if template.endswith(".jinja"):
+        template = str(resolve_path(template, recipe_folder))
+    data = data.model_copy(
+        update={
+            "train": resolved(data.train),
+            "eval": resolved(data.eval),
+            "template": template,
+        }
+    )
+    if model.path is not None and is_local(model.path, recipe_folder):
+        model = model.model_copy(update={"path": str(resolve_path(model.path, recipe_folder))})
+    return recipe.model_copy(update={"data": data, "model": model})
+
+
+def is_local(model_path: str, recipe_folder: Path) -> bool:
+    """Whether a model is a folder on this machine; all else is a hub id."""
+    looks_local = model_path.startswith((".", "/", "~"))
+    return looks_local or resolve_path(model_path, recipe_folder).exists()
+
+
+def _data_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
+    for split in ("train", "eval"):
+        for index, source in enumerate(getattr(recipe.data, split)):
+            key, path = f"data.{split}.{index}.path", resolve_path(source.path, recipe_folder)
+            if not path.is_file():
+                yield Problem(key=key, file=str(path), reason="there is no such file.")
+            elif path.suffix not in DATA_ENDINGS:
+                yield Problem(
+                    key=key,
+                    file=str(path),
+                    reason=f"`{path.suffix}` is not a known kind of data file.",
+                    example=f"one of {', '.join(DATA_ENDINGS)}",
+                )
+            elif path.stat().st_size == 0:
+                yield Problem(key=key, file=str(path), reason="the file is empty.")
+
+
+def _template_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
+    template = recipe.data.template
+    if template.endswith(".jinja") and not resolve_path(template, recipe_folder).is_file():
+        path = resolve_path(template, recipe_folder)
+        yield Problem(key="data.template", file=str(path), reason="there is no such file.")
+
+
+def _model_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
+    model = recipe.model
+    if model.path is None or not is_local(model.path, recipe_folder):
+        return
+    folder = resolve_path(model.path, recipe_folder)
+    if not folder.is_dir():
+        yield Problem(key="model.path", file=str(folder), reason="there is no such folder.")
+        return
+    if not (folder / "config.json").is_file():
+        yield Problem(key="model.path", file=str(folder), reason="holds no config.json.")
+    if model.init == "pretrained" and not any(
+        any(folder.glob(pattern)) for pattern in _WEIGHT_PATTERNS
+    ):
+        yield Problem(
+            key="model.path",
+            file=str(folder),
+            reason="holds no weights (*.safetensors or *.bin).",
+            example='init = "random" to train from nothing',
+        )
+    if recipe.data.tokenizer is None and not any(
+        (folder / name).is_file() for name in _TOKENIZER_FILES
+    ):
+        yield Problem(
+            key="model.path",
+            file=str(folder),
+            reason="holds no tokenizer.",
+            example="copy tokenizer.json and tokenizer_config.json there",
+        )

@@ -1,0 +1,48 @@
+"""The lock: what a recipe leaves open, pinned. Canonical TOML, written by machine alone."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any
+
+import tomli_w
+
+from fsft.recipes.schema import Recipe, to_document
+
+LOCK_VERSION = 1
+PACKAGES = ("fsft", "torch", "deepspeed", "transformers", "tokenizers", "pyarrow", "numpy")
+"""The packages whose version changes results."""
+
+
+def lock_text(
+    recipe: Recipe,
+    *,
+    inputs: Iterable[Mapping[str, Any]],
+    devices: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> str:
+    """The lock of a run.
+
+    `inputs` are the files it reads, with hashes; `devices` what the hardware table came to;
+    `data` the counts and the template text that prepare found, empty before it has run.
+    """
+    lock = {
+        "lock": LOCK_VERSION,
+        "versions": {"python": python_version(), **installed_versions()},
+        "hardware": dict(devices),
+        "recipe": to_document(recipe),
+        "inputs": [dict(item) for item in inputs],
+        "data": dict(data),
+    }
+    return tomli_w.dumps(lock, multiline_strings=True)
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of the packages that matter and are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""From a DeepSpeed checkpoint to a folder in Hugging Face format."""

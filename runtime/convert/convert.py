@@ -1,0 +1,120 @@
+"""The convert stage: the newest checkpoint becomes a model folder that transformers loads.
+
+One process does it, from the files of the checkpoint: no process ever holds the model and its
+optimizer, and at most one shard of weights is in memory besides the mapped checkpoint.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.units import format_gib
+from fsft.runtime.context import StageContext
+from fsft.runtime.convert.weights import checkpoint_weights
+from fsft.runtime.run_directory import replacing_folder, write_json
+from fsft.runtime.train.checkpoints import latest_checkpoint
+
+
+def convert(context: StageContext) -> str:
+    """Write weights, config, tokenizer and generation config to the run's model folder."""
+    mark = latest_checkpoint(context.run.checkpoints)
+    if mark is None:
+        raise Refused(
+            Problem(file=str(context.run.checkpoints), reason="holds no whole checkpoint.")
+        )
+    with replacing_folder(context.run.model) as folder:
+        config = _write_config_and_tokenizer(context, folder)
+        num_bytes = _write_weights(context, context.run.checkpoints / mark.tag, config, folder)
+    return f"step {mark.step}, {format_gib(num_bytes)} of {context.recipe.convert.dtype} weights"
+
+
+def _write_weights(context: StageContext, checkpoint: Path, config: Any, folder: Path) -> int:
+    """Sharded safetensors with an index; returns the bytes written."""
+    import torch
+    from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors.torch import save_file
+
+    dtype = getattr(torch, context.recipe.convert.dtype)
+    weights = checkpoint_weights(checkpoint, zero_stage=context.recipe.parallel.zero)
+    for name in _tied_names(config):
+        weights.pop(name, None)
+    shapes = {
+        name: torch.empty(weight.shape, dtype=_stored(weight, dtype), device="meta")
+        for name, weight in weights.items()
+    }
+    split = split_torch_state_dict_into_shards(
+        shapes,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=context.recipe.convert.max_shard_size,
+    )
+    for number, (file_name, names) in enumerate(split.filename_to_tensors.items(), start=1):
+        shard = {
+            name: weights.pop(name).contiguous().to(shapes[name].dtype).clone() for name in names
+        }
+        save_file(shard, folder / file_name, metadata={"format": "pt"})
+        (folder / file_name).chmod(0o644)
+        context.progress("write shards", number, len(split.filename_to_tensors))
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        write_json(folder / "model.safetensors.index.json", index)
+    return sum(shape.numel() * shape.element_size() for shape in shapes.values())
+
+
+def _stored(weight: Any, dtype: Any) -> Any:
+    """Buffers of whole numbers keep their type."""
+    return dtype if weight.dtype.is_floating_point else weight.dtype
+
+
+def _tied_names(config: Any) -> Iterator[str]:
+    """The names of weights that are another one's, which transformers restores by itself."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    yield from model.all_tied_weights_keys
+
+
+def _write_config_and_tokenizer(context: StageContext, folder: Path) -> Any:
+    """Everything but the weights; sampling stays possible, for servers read it from here."""
+    from fsft.runtime.train.model import load_tokenizer, model_config
+
+    tokenizer = load_tokenizer(context.run.tokenizer)
+    tokenizer.save_pretrained(folder)
+    config = model_config(context.recipe, tokenizer)
+    config.dtype = context.recipe.convert.dtype
+    config.architectures = [_architecture(config)]
+    config.save_pretrained(folder)
+    generation = _generation_config(context, config)
+    generation.eos_token_id = _end_tokens(generation, tokenizer)
+    generation.pad_token_id = tokenizer.pad_token_id
+    generation.do_sample = True
+    generation.save_pretrained(folder)
+    return config
+
+
+def _generation_config(context: StageContext, config: Any) -> Any:
+    """The base model's own settings where it has them, else those that follow from its config."""
+    from transformers import GenerationConfig
+
+    model = context.recipe.model
+    if model.path is not None:
+        try:
+            return GenerationConfig.from_pretrained(model.path, revision=model.revision or "main")
+        except OSError:
+            context.warn(f"{model.path} has no generation_config.json; defaults are written.")
+    return GenerationConfig.from_model_config(config)
+
+
+def _architecture(config: Any) -> str:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    return str(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__)
+
+
+def _end_tokens(generation: Any, tokenizer: Any) -> list[int]:
+    """The model's end tokens and the one that the chat template teaches."""
+    known = generation.eos_token_id
+    ends = known if isinstance(known, list) else [known]
+    return list(dict.fromkeys(e for e in [tokenizer.eos_token_id, *ends] if e is not None))

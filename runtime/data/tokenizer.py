@@ -1,0 +1,106 @@
+"""The tokenizer of a run: the model's own, or one trained from the data."""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Recipe
+
+PAD_TOKEN = "<|endoftext|>"
+TURN_END = "<|im_end|>"
+_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
+
+
+def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
+    """The transformers tokenizer of the run, chat template included.
+
+    `texts` is read only when the recipe asks for a new tokenizer. Raises Refused when there is
+    no usable one.
+    """
+    if recipe.data.tokenizer is None:
+        tokenizer = _load(recipe)
+    else:
+        template = template_text(recipe.data.template) or _shipped_template("chatml")
+        tokenizer = _train(texts, recipe.data.tokenizer.vocab_size, template)
+    if chosen := template_text(recipe.data.template):
+        tokenizer.chat_template = chosen
+    return tokenizer
+
+
+def template_text(name: str) -> str | None:
+    """The text of a chat template by name or .jinja file; None for "auto"."""
+    if name == "auto":
+        return None
+    if name.endswith(".jinja"):
+        return Path(name).read_text(encoding="utf-8")
+    return _shipped_template(name)
+
+
+def _shipped_template(name: str) -> str:
+    folder = files("fsft.runtime.data") / "templates"
+    known = sorted(path.name.removesuffix(".jinja") for path in folder.iterdir())
+    if name not in known:
+        raise Refused(
+            Problem(
+                key="data.template",
+                reason=f"`{name}` is no known chat template.",
+                example=f"auto, {', '.join(known)}, or a file that ends in .jinja",
+            )
+        )
+    return (folder / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def _load(recipe: Recipe) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            recipe.model.path, revision=recipe.model.revision or "main"
+        )
+    except (OSError, ValueError) as error:
+        raise Refused(
+            Problem(
+                key="model.path",
+                reason=f"no tokenizer could be loaded from `{recipe.model.path}`: {error}",
+            )
+        ) from None
+    if not tokenizer.is_fast:
+        raise Refused(
+            Problem(
+                key="model.path",
+                reason="the model's tokenizer has no fast version, which exact loss masks need.",
+                example="a model folder with tokenizer.json",
+            )
+        )
+    return tokenizer
+
+
+def _train(texts: Iterator[str], vocab_size: int, template: str) -> Any:
+    """Byte-level BPE: every byte has a token, so no text is unknown.
+
+    The special tokens are those that the template writes, and the padding token.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = list(dict.fromkeys([PAD_TOKEN, *_SPECIAL.findall(template)]))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD_TOKEN,
+        eos_token=TURN_END if TURN_END in special else PAD_TOKEN,
+        extra_special_tokens=special[1:],
+        clean_up_tokenization_spaces=False,
+    )

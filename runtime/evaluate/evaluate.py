@@ -1,0 +1,129 @@
+"""The evaluate stage: the trained model is asked questions from the data, and its loss measured."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from fsft.runtime.serve.answers import Answerer
+
+from fsft.recipes.schema import Recipe, Source
+from fsft.runtime.context import StageContext
+from fsft.runtime.data.samples import SourceCounts, read_samples
+from fsft.runtime.data.shapes import Message
+from fsft.runtime.data.store import TokenRows
+from fsft.runtime.evaluate.questions import Question, questions_of
+from fsft.runtime.run_directory import write_json
+
+MAX_WRONG = 20
+"""Wrong answers kept for the report; enough to see what kind they are."""
+
+
+def evaluate(context: StageContext) -> str:
+    """Write exact match, loss and sample answers to the run's evaluate folder."""
+    settings = context.recipe.evaluate
+    answerer = Answerer.load(context.run.model)
+    questions = list(islice(_questions(context.recipe), settings.max_samples))
+    answers = _ask(context, "answer", answerer, questions)
+    loss = _mean_loss(context, answerer.model)
+    right = [q.expected == answer for q, answer in zip(questions, answers, strict=True)]
+    exact_match = sum(right) / len(right) if right else None
+    wrong = [
+        {"question": q.text, "expected": q.expected, "answer": answer}
+        for q, answer, is_right in zip(questions, answers, right, strict=True)
+        if not is_right
+    ]
+    results = {
+        "split": settings.split,
+        "num_questions": len(questions),
+        "exact_match": exact_match,
+        "loss": loss,
+        "perplexity": None if loss is None else math.exp(min(loss, 700.0)),
+        "samples": _samples(context, questions, answers),
+        "wrong": wrong[:MAX_WRONG],
+    }
+    write_json(context.run.evaluation, results)
+    return _summary(exact_match, len(questions), loss)
+
+
+def _questions(recipe: Recipe) -> Iterator[Question]:
+    sources: list[Source] = getattr(recipe.data, recipe.evaluate.split)
+    for source in sources:
+        uncounted = SourceCounts(source.path, source.format)
+        for placed in read_samples(source, recipe.data, uncounted):
+            yield from questions_of(placed.sample)
+
+
+def _ask(
+    context: StageContext, task: str, answerer: Answerer, questions: Sequence[Question]
+) -> list[str]:
+    settings = context.recipe.evaluate
+    dialogues: list[Sequence[Message]] = [question.messages for question in questions]
+    return answerer.answer(
+        dialogues,
+        max_new_tokens=settings.max_new_tokens,
+        batch_size=settings.batch_size,
+        on_progress=lambda done, total: context.progress(task, done, total),
+    )
+
+
+def _samples(
+    context: StageContext, questions: Sequence[Question], answers: Sequence[str]
+) -> list[dict[str, str]]:
+    """Questions spread over the data, with the answers before and after training."""
+    wanted = min(context.recipe.evaluate.samples, len(questions))
+    if not wanted:
+        return []
+    places = [index * len(questions) // wanted for index in range(wanted)]
+    before = _ask(context, "answer untrained", _untrained(context), [questions[p] for p in places])
+    return [
+        {
+            "question": questions[place].text,
+            "expected": questions[place].expected,
+            "before": earlier,
+            "after": answers[place],
+        }
+        for place, earlier in zip(places, before, strict=True)
+    ]
+
+
+def _untrained(context: StageContext) -> Answerer:
+    """The model as it was before training: loaded, or drawn again from the seed."""
+    from fsft.runtime.train.model import build_model, load_tokenizer
+
+    tokenizer = load_tokenizer(context.run.tokenizer)
+    return Answerer(build_model(context.recipe, tokenizer, "cpu").eval(), tokenizer)
+
+
+def _mean_loss(context: StageContext, model: Any) -> float | None:
+    """Mean cross entropy of the learned tokens of the split's first rows, in nats."""
+    import torch
+
+    from fsft.runtime.train.batches import collate
+
+    rows = TokenRows(context.run.data / f"{context.recipe.evaluate.split}.arrow")
+    total, count = 0.0, 0
+    number = min(len(rows), context.recipe.evaluate.max_samples)
+    for index in range(number):
+        batch = collate([rows[index]], pad_token_id=0, one_row=False)
+        with torch.inference_mode():
+            output = model(
+                input_ids=batch.input_ids.to(model.device),
+                position_ids=batch.position_ids.to(model.device),
+                labels=batch.labels.to(model.device),
+                num_items_in_batch=1,
+                use_cache=False,
+            )
+        total += float(output.loss)
+        count += batch.num_labels
+        context.progress("loss", index + 1, number)
+    return total / count if count else None
+
+
+def _summary(exact_match: float | None, num_questions: int, loss: float | None) -> str:
+    parts = []
+    if exact_match is not None:
+        parts.append(f"exact match {exact_match:.1%} of {num_questions} questions")
+    if loss is not None:
+        parts.append(f"loss {loss:.4f}")
+    return ", ".join(parts) or "nothing was asked"

@@ -1,0 +1,95 @@
+"""What each stage depends on, in one short name, so that nothing is done twice.
+
+A file counts by its content, not its path: a moved data file changes nothing.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsft.recipes.fingerprint import file_sha256, fingerprint
+from fsft.recipes.schema import Recipe, to_document
+from fsft.recipes.stages import STAGES, Stage, recipe_part
+from fsft.runtime.run_directory import write_json
+
+DATA_LAYOUT = 1
+"""The version of what prepare writes; a new one makes every run prepare again."""
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a run reads."""
+
+    key: str
+    """The recipe key that names it."""
+    path: str
+    num_bytes: int
+    sha256: str
+    """Empty for weights, which are known by size and time: hashing them would take minutes."""
+    modified: int = 0
+    """Nanoseconds since 1970; 0 where the content is hashed."""
+
+
+def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
+    """Every local file that the recipe names, hashed; hashes of unchanged files are remembered."""
+    cache: dict[str, Any] = json.loads(cache_file.read_text()) if cache_file.exists() else {}
+    known = dict(cache)
+    inputs = [_input(key, path, cache) for key, path in _files(recipe)]
+    if cache != known:
+        write_json(cache_file, cache)
+    return inputs
+
+
+def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
+    """The fingerprint of each stage: its part of the recipe, its files, and the stage before."""
+    document = to_document(recipe)
+    _forget_paths(document, inputs)
+    files = [(i.key, Path(i.path).name, i.num_bytes, i.sha256, i.modified) for i in inputs]
+    before = fingerprint({"layout": DATA_LAYOUT, "files": [f for f in files if _is_content(f)]})
+    prints: dict[Stage, str] = {}
+    for stage in STAGES:
+        extra = files if stage == "train" else []
+        before = fingerprint([before, recipe_part(stage, document), extra])
+        prints[stage] = before
+    return prints
+
+
+def _is_content(file: tuple[str, str, int, str, int]) -> bool:
+    return bool(file[3])
+
+
+def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
+    for split in ("train", "eval"):
+        for index, source in enumerate(getattr(recipe.data, split)):
+            yield f"data.{split}.{index}.path", Path(source.path)
+    if recipe.data.template.endswith(".jinja"):
+        yield "data.template", Path(recipe.data.template)
+    if recipe.model.path is not None and (folder := Path(recipe.model.path)).is_dir():
+        yield from (("model.path", path) for path in sorted(folder.iterdir()) if path.is_file())
+
+
+def _input(key: str, path: Path, cache: dict[str, Any]) -> Input:
+    stat = path.stat()
+    if path.suffix in _WEIGHTS:
+        return Input(key, str(path), stat.st_size, "", stat.st_mtime_ns)
+    stamp = [stat.st_size, stat.st_mtime_ns]
+    entry = cache.get(str(path))
+    if entry is None or entry["stamp"] != stamp:
+        entry = cache[str(path)] = {"stamp": stamp, "sha256": file_sha256(path)}
+    return Input(key, str(path), stat.st_size, entry["sha256"])
+
+
+def _forget_paths(document: dict[str, Any], inputs: list[Input]) -> None:
+    """The paths of hashed files say nothing; hub ids and template names stay."""
+    local = {item.key for item in inputs}
+    for split in ("train", "eval"):
+        for source in document["data"][split]:
+            source["path"] = ""
+    if "data.template" in local:
+        document["data"]["template"] = ""
+    if "model.path" in local:
+        document["model"]["path"] = ""

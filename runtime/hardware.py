@@ -1,0 +1,55 @@
+"""Which devices a run gets."""
+
+import os
+from dataclasses import dataclass
+
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Hardware
+
+CPU_PROCESSES = 2
+"""Processes on cpu where the recipe does not say: enough to be parallel, fit for any machine."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The kind of device, and how many processes train, one a device."""
+
+    accelerator: str
+    num_processes: int
+
+
+def find_devices(hardware: Hardware) -> Devices:
+    """The devices that the recipe asks for; raises Refused when they are not there."""
+    num_gpus = 0 if hardware.accelerator == "cpu" else _num_gpus()
+    accelerator = hardware.accelerator
+    if accelerator == "auto":
+        accelerator = "cuda" if num_gpus else "cpu"
+    if hardware.devices_per_node == "auto":
+        num_processes = num_gpus if accelerator == "cuda" else CPU_PROCESSES
+    else:
+        num_processes = hardware.devices_per_node
+    if accelerator == "cuda" and not 0 < num_processes <= num_gpus:
+        raise Refused(
+            Problem(
+                key="hardware",
+                reason=f"{max(1, num_processes)} GPUs are asked for, {num_gpus} are visible.",
+                example='accelerator = "cpu", or devices_per_node = "auto"',
+            )
+        )
+    return Devices(accelerator, num_processes)
+
+
+def process_environment(devices: Devices) -> dict[str, str]:
+    """The environment of the training processes."""
+    settings = {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    if devices.accelerator == "cpu":
+        cores = len(os.sched_getaffinity(0))
+        settings["DS_ACCELERATOR"] = "cpu"
+        settings["OMP_NUM_THREADS"] = str(max(1, cores // devices.num_processes))
+    return {**os.environ, **settings}
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()

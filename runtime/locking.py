@@ -1,0 +1,27 @@
+"""Writing the lock of a run."""
+
+import json
+from dataclasses import asdict
+
+from fsft.recipes.fingerprint import file_sha256
+from fsft.recipes.lock import lock_text
+from fsft.recipes.schema import Recipe
+from fsft.runtime.fingerprints import Input
+from fsft.runtime.hardware import find_devices
+from fsft.runtime.run_directory import RunDirectory, write_text
+
+
+def write_lock(run: RunDirectory, recipe: Recipe, inputs: list[Input]) -> None:
+    """Pin what is known now: before prepare that is all but counts, template and tokenizer."""
+    data = {}
+    if run.data_info.exists():
+        info = json.loads(run.data_info.read_text(encoding="utf-8"))
+        tokenizer = run.tokenizer / "tokenizer.json"
+        data = {**info, "tokenizer": {**info["tokenizer"], "sha256": file_sha256(tokenizer)}}
+    text = lock_text(
+        recipe,
+        inputs=[asdict(item) for item in inputs],
+        devices=asdict(find_devices(recipe.hardware)),
+        data=data,
+    )
+    write_text(run.lock_file, text)

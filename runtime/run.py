@@ -1,0 +1,203 @@
+"""A run from start to end: which stages are needed, doing them in order, remembering them."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fsft import __version__
+from fsft.recipes.events import (
+    Failed,
+    RunFinished,
+    RunStarted,
+    StageFinished,
+    StageSkipped,
+    StageStarted,
+)
+from fsft.recipes.inputs import missing_inputs, resolve_paths
+from fsft.recipes.problems import ExitCode, FsftError, Refused, Stopped
+from fsft.recipes.schema import Recipe
+from fsft.recipes.stages import STAGES, Stage
+from fsft.recipes.writing import to_toml
+from fsft.runtime.context import StageContext
+from fsft.runtime.event_log import EventLog
+from fsft.runtime.fingerprints import Input, find_inputs, stage_fingerprints
+from fsft.runtime.locking import write_lock
+from fsft.runtime.run_directory import FinishedStage, RunDirectory, exclusive, write_text
+from fsft.runtime.troubles import explain
+
+STAGE_FUNCTIONS: dict[Stage, tuple[str, str]] = {
+    "prepare": ("fsft.runtime.data.prepare", "prepare"),
+    "train": ("fsft.runtime.launch", "train"),
+    "convert": ("fsft.runtime.convert.convert", "convert"),
+    "evaluate": ("fsft.runtime.evaluate.evaluate", "evaluate"),
+    "report": ("fsft.runtime.report.report", "write_report"),
+}
+"""The module and the function that do each stage."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Whether a stage will be done, and why."""
+
+    stage: Stage
+    is_needed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What `fsft run` is about to do."""
+
+    run: RunDirectory
+    recipe: Recipe
+    inputs: list[Input]
+    fingerprints: dict[Stage, str]
+    stages: list[StagePlan]
+
+    @property
+    def needed(self) -> list[Stage]:
+        """The stages that will be done, in order."""
+        return [plan.stage for plan in self.stages if plan.is_needed]
+
+
+def plan_run(
+    recipe: Recipe,
+    recipe_folder: Path,
+    runs_folder: Path,
+    *,
+    first: Stage | None = None,
+    last: Stage | None = None,
+) -> RunPlan:
+    """What has to be done for `recipe`; reads files, changes nothing but remembered hashes.
+
+    `first` is done again in any case, with all after it; nothing after `last` is done. Raises
+    Refused when something that the run needs is missing.
+    """
+    if problems := missing_inputs(recipe, recipe_folder):
+        raise Refused(*problems)
+    recipe = resolve_paths(recipe, recipe_folder)
+    inputs = find_inputs(recipe, runs_folder / ".file-hashes.json")
+    prints = stage_fingerprints(recipe, inputs)
+    run = RunDirectory(runs_folder / f"{recipe.name}-{prints['train'][:8]}")
+    return RunPlan(run, recipe, inputs, prints, list(_plan_stages(run, prints, first, last)))
+
+
+def execute(plan: RunPlan) -> None:
+    """Do what the plan says; everything that happens goes to the run's events.
+
+    Raises FsftError for what went wrong, Stopped or KeyboardInterrupt when asked to stop; what was
+    finished stays finished.
+    """
+    run = plan.run
+    with exclusive(run):
+        started = time.perf_counter()
+        events = EventLog(run.events_file)
+        write_text(run.recipe_file, to_toml(plan.recipe))
+        write_lock(run, plan.recipe, plan.inputs)
+        events.write(
+            RunStarted(name=plan.recipe.name, fsft_version=__version__, stages=plan.needed)
+        )
+        code = ExitCode.FAILED
+        try:
+            for stage in plan.stages:
+                if stage.is_needed:
+                    _do_stage(plan, stage.stage, events)
+                else:
+                    events.write(StageSkipped(stage=stage.stage, reason=stage.reason))
+            code = ExitCode.DONE
+        except FsftError as error:
+            code = error.exit_code
+            raise
+        except KeyboardInterrupt:
+            code = ExitCode.INTERRUPTED
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            events.write(RunFinished(exit_code=code, seconds=seconds))
+
+
+def _plan_stages(
+    run: RunDirectory, prints: dict[Stage, str], first: Stage | None, last: Stage | None
+) -> Iterator[StagePlan]:
+    finished = run.finished_stages()
+    begin = STAGES.index(first) if first else len(STAGES)
+    end = STAGES.index(last) if last else len(STAGES)
+    for index, stage in enumerate(STAGES):
+        before = finished.get(stage)
+        if index > end:
+            yield StagePlan(stage, False, f"comes after {last}")
+        elif index >= begin:
+            yield StagePlan(stage, True, f"asked for by name ({first})")
+        elif before is None:
+            yield StagePlan(stage, True, "not done yet")
+        elif before.fingerprint != prints[stage]:
+            yield StagePlan(stage, True, "its part of the recipe or its input changed")
+        else:
+            yield StagePlan(stage, False, f"done before: {before.summary}")
+
+
+def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
+    """Do one stage and remember it; its results are in place only when it went well."""
+    run = plan.run
+    started = time.perf_counter()
+    events.write(StageStarted(stage=stage))
+    context = StageContext(stage=stage, recipe=plan.recipe, run=run, events=events)
+    before = run.finished_stages().get(stage)
+    if stage == "train" and before and before.fingerprint == plan.fingerprints[stage]:
+        # Asked for again by name: without its checkpoints it starts from the beginning.
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+    run.forget_stage(stage)
+    try:
+        summary = _taken_over(plan, stage) or _with_log(run, stage, context)
+    except (Stopped, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        explained = explain(error, run.path)
+        events.write(Failed(stage=stage, message=str(explained)))
+        raise explained from error
+    seconds = time.perf_counter() - started
+    run.finish_stage(stage, FinishedStage(plan.fingerprints[stage], seconds, summary))
+    events.write(StageFinished(stage=stage, seconds=seconds, summary=summary))
+    if stage == "prepare":
+        write_lock(run, plan.recipe, plan.inputs)
+
+
+def _with_log(run: RunDirectory, stage: Stage, context: StageContext) -> str:
+    """Run the stage with all that libraries print going to its log file."""
+    run.logs.mkdir(exist_ok=True)
+    with (
+        (run.logs / f"{stage}.log").open("a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        return _stage_function(stage)(context)
+
+
+def _stage_function(stage: Stage) -> Callable[[StageContext], str]:
+    """What does a stage; imported only now, for each brings its own heavy libraries."""
+    module, name = STAGE_FUNCTIONS[stage]
+    function: Callable[[StageContext], str] = getattr(import_module(module), name)
+    return function
+
+
+def _taken_over(plan: RunPlan, stage: Stage) -> str | None:
+    """Prepared data of another run with the same recipe part, linked here instead of made again."""
+    if stage != "prepare":
+        return None
+    for folder in sorted(plan.run.path.parent.iterdir()):
+        other = RunDirectory(folder)
+        done = other.finished_stages().get(stage) if folder != plan.run.path else None
+        if done and done.fingerprint == plan.fingerprints[stage] and other.data.exists():
+            shutil.rmtree(plan.run.data, ignore_errors=True)
+            shutil.copytree(other.data, plan.run.data, copy_function=_link)
+            return f"{done.summary} (taken over from {folder.name})"
+    return None
+
+
+def _link(source: Any, target: Any) -> None:
+    Path(target).hardlink_to(source)

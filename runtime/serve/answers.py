@@ -1,0 +1,111 @@
+"""Answers of a model to dialogues, in batches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from fsft.recipes.problems import Problem, Refused
+
+Dialogue = Sequence[Mapping[str, str]]
+"""Turns with role and content; the model answers the last one."""
+
+
+class Answerer:
+    """A model and its tokenizer, ready to answer."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        """`model` is a transformers model in eval mode; `tokenizer` has a chat template."""
+        self.model = model
+        self.tokenizer = tokenizer
+        if not tokenizer.chat_template:
+            raise Refused("the model's tokenizer has no chat template, so it cannot be asked.")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The model in a Hugging Face folder, on the best device here, in its stored type."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype="auto", local_files_only=True
+            )
+        except (OSError, ValueError) as error:
+            raise Refused(
+                Problem(
+                    file=str(folder),
+                    reason=f"no model can be loaded from here: {error}",
+                    example="finish the run first, with fsft run",
+                )
+            ) from error
+        return cls(model.to(device).eval(), tokenizer)
+
+    def answer(
+        self,
+        dialogues: Sequence[Dialogue],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        temperature: float = 0.0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[str]:
+        """One answer for each dialogue, in their order; greedy at temperature 0."""
+        prompts = [self._prompt_ids(dialogue) for dialogue in dialogues]
+        answers = [""] * len(prompts)
+        done = 0
+        for indexes in _batches([len(prompt) for prompt in prompts], batch_size):
+            batch = [prompts[index] for index in indexes]
+            generated = self._generate(batch, max_new_tokens, temperature)
+            for index, answer in zip(indexes, generated, strict=True):
+                answers[index] = answer
+            done += len(indexes)
+            if on_progress:
+                on_progress(done, len(prompts))
+        return answers
+
+    def _prompt_ids(self, dialogue: Dialogue) -> list[int]:
+        ids: list[int] = self.tokenizer.apply_chat_template(
+            [dict(turn) for turn in dialogue], add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        return ids
+
+    def _generate(
+        self, prompts: Sequence[list[int]], max_new_tokens: int, temperature: float
+    ) -> list[str]:
+        """Padding stands on the left, so that every answer begins right behind its prompt."""
+        import torch
+
+        width = max(map(len, prompts))
+        pad = self.tokenizer.pad_token_id or 0
+        ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
+        if temperature > 0:
+            sampling = {"do_sample": True, "temperature": temperature}
+        with torch.inference_mode():
+            output = self.model.generate(
+                input_ids=torch.tensor(ids, device=self.model.device),
+                attention_mask=torch.tensor(mask, device=self.model.device),
+                max_new_tokens=max_new_tokens,
+                eos_token_id=self._end_tokens(),
+                pad_token_id=pad,
+                top_k=None,
+                **sampling,
+            )
+        texts = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _end_tokens(self) -> list[int]:
+        """The model's end tokens; an untrained model has only its tokenizer's."""
+        known = self.model.generation_config.eos_token_id
+        ends = known if isinstance(known, list) else [known]
+        return sorted({e for e in [*ends, self.tokenizer.eos_token_id] if e is not None})
+
+
+def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Indexes in batches of like length, the longest first."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

@@ -1,0 +1,174 @@
+"""What `fsft serve` does: an OpenAI-compatible server for a run's model, until asked to stop."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from fsft.recipes.problems import Problem, Refused, RunFailed
+from fsft.runtime.run_directory import RunDirectory
+
+Engine = Literal["auto", "transformers", "vllm"]
+
+_READY_SECONDS = 1800
+"""A large model takes minutes to load; a server that dies is noticed at once."""
+_STOP_SECONDS = 10
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where the server listens, and what it calls the model."""
+
+    host: str
+    port: int
+    model: str
+
+    @property
+    def url(self) -> str:
+        """The base URL for OpenAI clients on this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{host}:{self.port}/v1"
+
+
+class _AskedToStop(Exception):
+    """SIGINT or SIGTERM arrived."""
+
+
+def serve(
+    run: RunDirectory,
+    *,
+    host: str,
+    port: int,
+    engine: Engine,
+    on_ready: Callable[[ServerAddress], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM, then stop cleanly.
+
+    Raises Refused when the model or the port is not to be had, RunFailed when the server dies.
+    """
+    address = ServerAddress(host, port, run.recipe().name)
+    if not (run.model / "config.json").exists():
+        raise Refused(
+            Problem(
+                file=str(run.path),
+                reason="the run has no trained model yet.",
+                example=f"fsft run {run.recipe_file}",
+            )
+        )
+    _require_free_port(host, port)
+    log = run.logs / "serve.log"
+    with _stopping_on_signals(), _server(_command(run, address, engine), run, log) as child:
+        try:
+            _wait_until_ready(child, address, log)
+            on_ready(address)
+            child.wait()
+        except _AskedToStop:
+            return
+        raise RunFailed(f"the server ended by itself. {_last_lines(log)}")
+
+
+def _command(run: RunDirectory, address: ServerAddress, engine: Engine) -> list[str]:
+    """The server's command line, to be run in the run's serve folder.
+
+    There the model is reachable under the recipe's name: the transformers server knows a model
+    only by the path it was started with.
+    """
+    folder = run.path / "serve"
+    folder.mkdir(exist_ok=True)
+    link = folder / address.model
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("..") / run.model.name)
+    place = ["--host", address.host, "--port", str(address.port)]
+    if engine == "vllm" or (engine == "auto" and find_spec("vllm")):
+        server = ["vllm.entrypoints.openai.api_server", "--model", address.model]
+        return [sys.executable, "-m", *server, "--served-model-name", address.model, *place]
+    return [sys.executable, "-m", "transformers.cli.transformers", "serve", address.model, *place]
+
+
+@contextmanager
+def _server(
+    command: list[str], run: RunDirectory, log: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The running server; it is gone, with all it started, when the block ends."""
+    log.parent.mkdir(exist_ok=True)
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            cwd=run.path / "serve",
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        for number, patience in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(patience)
+                break
+
+
+def _wait_until_ready(child: "subprocess.Popen[bytes]", address: ServerAddress, log: Path) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    health = address.url.removesuffix("/v1") + "/health"
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise RunFailed(f"the server could not start. {_last_lines(log)}")
+        # Refused while it still loads.
+        with (
+            suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(health, timeout=2),
+        ):
+            return
+        time.sleep(0.2)
+    raise RunFailed(f"the server was not ready after {_READY_SECONDS} s. {_last_lines(log)}")
+
+
+def _require_free_port(host: str, port: int) -> None:
+    try:
+        family, kind, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        raise Refused(
+            Problem(
+                key="serve.port",
+                reason=f"cannot listen on {host}:{port}: {error.strerror}.",
+                example=f"--port {port + 1}",
+            )
+        ) from None
+
+
+@contextmanager
+def _stopping_on_signals() -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _AskedToStop
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    return f"Its log {log} ends with:\n" + "\n".join(lines)

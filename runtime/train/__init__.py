@@ -1,0 +1,1 @@
+"""Training on DeepSpeed, one process a device."""

@@ -1,0 +1,58 @@
+"""One training process, started by torchrun: `python -m fsft.runtime.train RUN ACCELERATOR`."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from fsft.recipes.events import Failed
+from fsft.recipes.problems import FsftError
+from fsft.runtime.event_log import EventLog
+from fsft.runtime.run_directory import RunDirectory
+from fsft.runtime.troubles import explain
+
+
+def main() -> None:
+    """Train; tell the run's events what went wrong before failing."""
+    run, accelerator = RunDirectory(Path(sys.argv[1])), sys.argv[2]
+    rank = int(os.environ["RANK"])
+    _log_to(run.logs / f"rank-{rank}.log")
+    try:
+        _train(run, accelerator)
+    except Exception as error:
+        details = "" if isinstance(error, FsftError) else traceback.format_exc()
+        message = str(explain(error, run.path))
+        EventLog(run.events_file).write(
+            Failed(stage="train", rank=rank, message=message, details=details)
+        )
+        raise
+
+
+def _train(run: RunDirectory, accelerator: str) -> None:
+    import deepspeed
+    import torch.distributed as dist
+
+    from fsft.runtime.train.loop import Trainer
+    from fsft.runtime.train.stop import StopRequest
+
+    stop = StopRequest(run.stop_file)
+    deepspeed.init_distributed()
+    Trainer(run, accelerator).train(stop)
+    dist.barrier()
+    # All is on disk. Tearing down gloo with more than two processes now and then aborts in a thread
+    # of its own ("terminate called without an active exception"), which would fail a finished run.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _log_to(path: Path) -> None:
+    """Send what this process and its libraries print to its own file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The training loop of one process."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from fsft.recipes.events import CheckpointSaved, Step, TrainFinished, TrainStarted
+from fsft.recipes.planner.flops import training_flops
+from fsft.recipes.problems import RunFailed
+from fsft.recipes.schema import Recipe
+from fsft.runtime.data.store import TokenRows
+from fsft.runtime.event_log import EventLog
+from fsft.runtime.run_directory import RunDirectory
+from fsft.runtime.train.batches import Batch, BatchPlan, collate
+from fsft.runtime.train.checkpoints import load_checkpoint, save_checkpoint
+from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
+from fsft.runtime.train.engine import gradient_step, make_engine
+from fsft.runtime.train.model import (
+    attention_kernel,
+    build_model,
+    load_tokenizer,
+    num_matmul_parameters,
+)
+from fsft.runtime.train.stop import StopRequest
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Sums over the global batch, on all processes."""
+
+    num_labels: int
+    num_tokens: int
+    sum_squared_lengths: int
+
+
+class Trainer:
+    """One process's share of a training run; the methods follow the order of a run."""
+
+    def __init__(self, run: RunDirectory, accelerator: str) -> None:
+        """Build the model and resume from the newest checkpoint; the process group is up."""
+        self.run = run
+        self.recipe = run.recipe()
+        self.rank, self.num_processes = dist.get_rank(), dist.get_world_size()
+        self.events = EventLog(run.events_file) if self.rank == 0 else None
+        self.rows = TokenRows(run.data / "train.arrow")
+        self.plan = make_plan(self.recipe, self.rows, self.num_processes)
+        self.total_steps = self.plan.total_steps(self.recipe.budget)
+        tokenizer = load_tokenizer(run.tokenizer)
+        self.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id or 0
+        model = build_model(self.recipe, tokenizer, accelerator)
+        self.one_row = "flash" in attention_kernel(self.recipe.model, accelerator)
+        self.num_parameters = sum(p.numel() for p in model.parameters())
+        self.num_matmul_parameters = num_matmul_parameters(model)
+        text = model.config.get_text_config()
+        self.num_layers = text.num_hidden_layers
+        head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        self.attention_width = head_dim * text.num_attention_heads
+        self.engine = make_engine(model, self.recipe, self.total_steps)
+        self.step = load_checkpoint(self.engine, run.checkpoints)
+
+    def train(self, stop: StopRequest) -> None:
+        """All steps that are left; ends early, with a checkpoint, when asked to stop."""
+        self._tell_start()
+        asked = False
+        saved = self.step
+        self.engine.train()
+        while self.step < self.total_steps and not asked:
+            asked = self._one_step(stop)
+            if self.step % self.recipe.checkpoint.every == 0:
+                saved = self._save()
+        if saved != self.step:
+            self._save()
+        memory: list[int] = [0] * self.num_processes
+        dist.all_gather_object(memory, peak_memory_bytes())
+        if self.events:
+            stopped = self.step < self.total_steps
+            self.events.write(TrainFinished(step=self.step, stopped=stopped, memory_bytes=memory))
+
+    def _one_step(self, stop: StopRequest) -> bool:
+        """One optimizer step; True when any process was asked to stop."""
+        start = time.perf_counter()
+        step = self.step + 1
+        # Drawn anew for each step, so that a resumed run goes on with the same random numbers.
+        torch.manual_seed((self.recipe.seed << 32) + step * self.num_processes + self.rank)
+        batches = [
+            collate([self.rows[int(i)] for i in rows], self.pad_token_id, one_row=self.one_row)
+            for rows in self.plan.micro_batches(step, self.rank)
+        ]
+        totals = self._totals(batches)
+        learning_rate = self.engine.get_lr()[0]
+        loss_sum = torch.zeros((), device=self.engine.device)
+        for batch in batches:
+            loss = self._forward(batch, totals.num_labels)
+            loss_sum += loss.detach()
+            # The engine averages gradients over processes; the loss is a share of the whole sum.
+            self.engine.backward(loss * self.num_processes, scale_wrt_gas=False)
+            if batch is not batches[-1]:
+                self.engine.step()
+        shared = torch.stack([loss_sum, loss_sum.new_tensor(float(stop.asked()))])
+        dist.all_reduce(shared)
+        loss_value, asked = shared.tolist()
+        self._require_finite(step, "loss", loss_value)
+        grad_norm = gradient_step(self.engine)
+        self._require_finite(step, "gradient norm", grad_norm)
+        self.step = step
+        if self.events:
+            self.events.write(
+                Step(
+                    step=step,
+                    loss=loss_value,
+                    learning_rate=learning_rate,
+                    grad_norm=grad_norm,
+                    tokens=totals.num_tokens,
+                    flops=self._flops(totals),
+                    seconds=time.perf_counter() - start,
+                    memory_bytes=peak_memory_bytes(),
+                )
+            )
+        return asked > 0
+
+    def _forward(self, batch: Batch, num_labels: int) -> torch.Tensor:
+        """The share of one micro batch in the mean loss of the global batch."""
+        device = self.engine.device
+        output: Any = self.engine(
+            input_ids=batch.input_ids.to(device),
+            position_ids=batch.position_ids.to(device),
+            labels=batch.labels.to(device),
+            num_items_in_batch=num_labels,
+            use_cache=False,
+        )
+        loss: torch.Tensor = output.loss
+        return loss
+
+    def _totals(self, batches: Sequence[Batch]) -> _Totals:
+        own = [(b.num_labels, b.num_tokens, b.sum_squared_lengths) for b in batches]
+        sums = torch.tensor(own, device=self.engine.device).sum(dim=0)
+        dist.all_reduce(sums)
+        return _Totals(*(int(value) for value in sums.tolist()))
+
+    def _flops(self, totals: _Totals) -> float:
+        return training_flops(
+            num_matmul_parameters=self.num_matmul_parameters,
+            num_layers=self.num_layers,
+            attention_width=self.attention_width,
+            num_tokens=totals.num_tokens,
+            sum_squared_lengths=totals.sum_squared_lengths,
+        )
+
+    def _require_finite(self, step: int, name: str, value: float) -> None:
+        """Stop before a broken step is saved; the last checkpoint is sound."""
+        if not torch.isfinite(torch.tensor(value)):
+            raise RunFailed(
+                f"the {name} became {value} at step {step}. Checkpoints from before are kept. "
+                "Lower optimizer.learning_rate, raise optimizer.warmup, or look at the data."
+            )
+
+    def _save(self) -> int:
+        start = time.perf_counter()
+        keep_last = self.recipe.checkpoint.keep_last
+        path = save_checkpoint(
+            self.engine, self.run.checkpoints, step=self.step, keep_last=keep_last
+        )
+        if self.events:
+            self.events.write(
+                CheckpointSaved(
+                    step=self.step,
+                    path=str(path.relative_to(self.run.path)),
+                    seconds=time.perf_counter() - start,
+                )
+            )
+        return self.step
+
+    def _tell_start(self) -> None:
+        dtype = torch.bfloat16 if self.recipe.model.dtype == "bfloat16" else torch.float32
+        dist.barrier()
+        peak = torch.tensor(matmul_flops_per_second(self.engine.device, dtype))
+        peak = peak.to(self.engine.device)
+        dist.all_reduce(peak)
+        if self.events:
+            self.events.write(
+                TrainStarted(
+                    num_processes=self.num_processes,
+                    device=device_label(),
+                    num_parameters=self.num_parameters,
+                    num_matmul_parameters=self.num_matmul_parameters,
+                    total_steps=self.total_steps,
+                    first_step=self.step + 1,
+                    global_batch=self.plan.global_batch,
+                    peak_tflops=float(peak) / 1e12,
+                )
+            )
+
+
+def make_plan(recipe: Recipe, rows: TokenRows, num_processes: int) -> BatchPlan:
+    """The batch plan of a recipe."""
+    return BatchPlan(
+        rows.lengths(),
+        seed=recipe.seed,
+        micro_batch=recipe.parallel.micro_batch,
+        gradient_accumulation=recipe.parallel.gradient_accumulation,
+        num_processes=num_processes,
+    )

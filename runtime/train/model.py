@@ -1,0 +1,91 @@
+"""The transformers model of a run, before any training."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Model, Recipe
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer that prepare saved."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def build_model(recipe: Recipe, tokenizer: Any, accelerator: str) -> Any:
+    """The model with its first weights, in float32 on the CPU.
+
+    Random weights are drawn with the recipe's seed: each call and each process gets the same.
+    Raises Refused when there is no usable model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model = recipe.model
+    attention = attention_kernel(model, accelerator)
+    try:
+        if model.init == "pretrained":
+            return AutoModelForCausalLM.from_pretrained(
+                model.path,
+                revision=model.revision or "main",
+                dtype=torch.float32,
+                attn_implementation=attention,
+            )
+        config = model_config(recipe, tokenizer)
+        torch.manual_seed(recipe.seed)
+        return AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, attn_implementation=attention
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise Refused(Problem(key="model", reason=f"the model cannot be built: {error}")) from error
+
+
+def model_config(recipe: Recipe, tokenizer: Any) -> Any:
+    """The transformers configuration, with the vocabulary and end tokens of the tokenizer."""
+    from transformers import AutoConfig
+
+    model = recipe.model
+    if model.config is None:
+        return AutoConfig.from_pretrained(model.path, revision=model.revision or "main")
+    settings = {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **model.config,
+    }
+    if settings["vocab_size"] < len(tokenizer):
+        raise Refused(
+            Problem(
+                key="model.config.vocab_size",
+                reason=f"the tokenizer has {len(tokenizer)} tokens, the model only "
+                f"{settings['vocab_size']}.",
+                example=f"vocab_size = {len(tokenizer)}, or leave it out",
+            )
+        )
+    return AutoConfig.for_model(**settings)
+
+
+def attention_kernel(model: Model, accelerator: str) -> str:
+    """The attention implementation that transformers is asked for."""
+    if model.attention != "auto":
+        return model.attention
+    from transformers.utils import is_flash_attn_2_available
+
+    usable = accelerator != "cpu" and model.dtype == "bfloat16" and is_flash_attn_2_available()
+    return "flash_attention_2" if usable else "sdpa"
+
+
+def num_matmul_parameters(model: torch.nn.Module) -> int:
+    """Parameters that multiply every token: matrices but for the input embedding.
+
+    A tied embedding counts, for it is the output projection.
+    """
+    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    tied = head is not None and head.weight is embedding
+    matrices = sum(p.numel() for p in model.parameters() if p.ndim >= 2)
+    return matrices if tied else matrices - embedding.numel()

@@ -1,0 +1,49 @@
+"""Errors of the machine and its libraries, in words that say what to do."""
+
+import errno
+import shutil
+from pathlib import Path
+
+from fsft.recipes.problems import FsftError, RunFailed
+
+_FULL_BELOW = 1 << 20
+"""Free bytes under which a failed write is put down to a full disk."""
+
+_SIGNALS = {
+    9: "was killed (SIGKILL), most often because the host ran out of memory. Lower "
+    "parallel.micro_batch or data.sequence_length, or start fewer processes",
+    7: "died of a bus error (SIGBUS), most often because /dev/shm or the disk is full",
+    11: "crashed in native code (SIGSEGV)",
+    6: "aborted in native code (SIGABRT)",
+}
+
+
+def explain(error: Exception, folder: Path) -> FsftError:
+    """The error as something that a person can act on; `folder` is where the run writes."""
+    if isinstance(error, FsftError):
+        return error
+    if _is_disk_full(error, folder):
+        return RunFailed(
+            f"no space is left on the disk that holds {folder}. What was finished is kept: free "
+            "some space and run again."
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return RunFailed(
+            f"out of memory: {error}. Lower parallel.micro_batch or data.sequence_length, raise "
+            'parallel.zero, or set parallel.activation_checkpointing = "full".'
+        )
+    return RunFailed(f"{type(error).__name__}: {error}")
+
+
+def explain_signal(rank: int, number: int) -> str:
+    """Why a process that died of a signal may have done so."""
+    return f"process {rank} {_SIGNALS.get(number, f'died of signal {number}')}."
+
+
+def _is_disk_full(error: Exception, folder: Path) -> bool:
+    """Torch reports a failed write without its errno, so the disk itself is asked too."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return isinstance(error, OSError | RuntimeError) and (
+        shutil.disk_usage(folder).free < _FULL_BELOW
+    )

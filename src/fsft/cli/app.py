@@ -1,0 +1,83 @@
+"""The `fsft` command: what it offers, and how its errors reach a person."""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from fsft import __version__
+from fsft.cli.answer import generate, serve
+from fsft.cli.check import check
+from fsft.cli.recipe import recipe_app
+from fsft.cli.run import run
+from fsft.recipes.problems import ExitCode, FsftError, Problem
+
+app = typer.Typer(
+    name="fsft",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune a language model from a recipe: check it, run it, ask the result.",
+    epilog="Begin with: fsft run quickstart",
+)
+app.command()(check)
+app.command()(run)
+app.command()(generate)
+app.command()(serve)
+app.add_typer(recipe_app, name="recipe")
+
+
+def main() -> None:
+    """Run the command line; every error becomes a message and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except FsftError as error:
+        show_problems(error.problems)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        show_problems(["interrupted. The same command goes on where it stopped."])
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone; Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.FAILED)
+    except Exception as error:  # noqa: BLE001 - the last place that can say it kindly
+        show_problems([_unexpected(error)])
+        sys.exit(ExitCode.FAILED)
+
+
+def show_problems(problems: Iterable[Problem | str]) -> None:
+    """One problem a line, to stderr."""
+    console = Console(stderr=True, highlight=False)
+    for problem in problems:
+        console.print(Text.assemble(("✗ ", "bold red"), str(problem)), soft_wrap=True)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Fine-tune a language model from a recipe: check it, run it, ask the result."""
+    if version:
+        typer.echo(f"fsft {__version__}")
+        raise typer.Exit
+
+
+def _unexpected(error: Exception) -> str:
+    """A fault of fsft itself: where the details are, for whoever mends it."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="fsft-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("".join(traceback.format_exception(error)))
+    return (
+        f"fsft failed in a way it should not ({type(error).__name__}: {error}). "
+        f"Please report it with {file.name}."
+    )

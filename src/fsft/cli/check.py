@@ -1,0 +1,57 @@
+"""`fsft check`: everything that is wrong with a recipe, before anything is done."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fsft.recipes.schema import Recipe
+
+
+def check(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Find all problems of a recipe at once, and those of the files that it names."""
+    from fsft.recipes.files import read_recipe
+    from fsft.recipes.inputs import missing_inputs
+    from fsft.recipes.problems import ExitCode, FsftError, Refused
+    from fsft.recipes.shipped import find_recipe
+
+    try:
+        path = find_recipe(recipe)
+        read = read_recipe(path, set_ or [])
+        if problems := missing_inputs(read, path.parent):
+            raise Refused(*problems)
+    except FsftError as error:
+        if not as_json:
+            raise
+        listed = [asdict(problem) for problem in error.problems]
+        typer.echo(json.dumps({"ok": False, "problems": listed}, ensure_ascii=False))
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "problems": []}))
+    else:
+        typer.echo(f"✓ {read.name}: {describe(read)}")
+    raise typer.Exit(ExitCode.DONE)
+
+
+def describe(recipe: "Recipe") -> str:
+    """What the recipe will do, in a line."""
+    budget, hardware = recipe.budget, recipe.hardware
+    length = next(
+        f"{value:g} {name}"
+        for name in ("epochs", "tokens", "steps")
+        if (value := getattr(budget, name)) is not None
+    )
+    processes = hardware.devices_per_node
+    return (
+        f"train {recipe.method.type}, {length}, {processes} × {hardware.accelerator}, "
+        f"ZeRO {recipe.parallel.zero}, {recipe.model.dtype}"
+    )

@@ -1,0 +1,123 @@
+"""`fsft run`: do what a recipe says."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fsft.recipes.stages import Stage
+
+if TYPE_CHECKING:
+    from fsft.runtime.run import RunPlan
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="The folder that holds run directories.")] = Path(
+        "runs"
+    ),
+    only: Annotated[Stage | None, typer.Option(help="Do this stage alone, again.")] = None,
+    from_: Annotated[
+        Stage | None, typer.Option("--from", help="Do this stage and all after it again.")
+    ] = None,
+    until: Annotated[Stage | None, typer.Option(help="Do nothing after this stage.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run a recipe to the end: prepare, train, convert, evaluate, report."""
+    from fsft.recipes.files import read_recipe
+    from fsft.recipes.problems import Problem, RecipeError, Refused
+    from fsft.recipes.shipped import find_recipe
+    from fsft.runtime.run import execute, plan_run
+
+    if only and (from_ or until):
+        raise RecipeError(Problem(file="--only", reason="cannot go with --from or --until."))
+    path = find_recipe(recipe)
+    plan = plan_run(
+        read_recipe(path, set_ or []),
+        path.parent,
+        runs,
+        first=only or from_,
+        last=only or until,
+    )
+    if only and plan.needed != [only]:
+        raise Refused(
+            Problem(
+                file="--only",
+                reason=f"{only} needs {', '.join(plan.needed[:-1])} first.",
+                example=f"--until {only}",
+            )
+        )
+    if not dry_run and plan.needed:
+        from rich.console import Console
+
+        from fsft.runtime.progress import ProgressDisplay
+
+        console = Console(file=sys.stderr)
+        with ProgressDisplay(plan.run.events_file, console), stop_on_signals():
+            execute(plan)
+    if as_json:
+        typer.echo(json.dumps(_result(plan, done=not dry_run), ensure_ascii=False))
+    else:
+        typer.echo(_dry_text(plan) if dry_run else _done_text(plan))
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGUSR1, by which schedulers ask to stop, into Stopped."""
+    from fsft.recipes.problems import Stopped
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(f"stopped on {signal.Signals(number).name}. The same command goes on.")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _result(plan: "RunPlan", *, done: bool) -> dict[str, Any]:
+    stages = [
+        {"stage": stage.stage, "done": stage.is_needed and done, "reason": stage.reason}
+        for stage in plan.stages
+    ]
+    report = plan.run.report / "report.json"
+    return {
+        "run": str(plan.run.path),
+        "stages": stages,
+        "report": json.loads(report.read_text(encoding="utf-8")) if report.exists() else None,
+    }
+
+
+def _dry_text(plan: "RunPlan") -> str:
+    lines = [f"{plan.run.path} would be made:" if plan.needed else f"{plan.run.path} is done:"]
+    lines += [
+        f"  {'do  ' if stage.is_needed else 'skip'} {stage.stage}: {stage.reason}"
+        for stage in plan.stages
+    ]
+    return "\n".join(lines)
+
+
+def _done_text(plan: "RunPlan") -> str:
+    path = plan.run.path
+    if not plan.needed:
+        return f"Nothing to do: {path} is finished. Do a stage again with --from STAGE."
+    lines = [f"Done: {path}"]
+    if (path / "report" / "report.html").exists():
+        lines.append(f"  report    {path / 'report' / 'report.html'}")
+    if plan.run.model.exists():
+        lines.append(f'  ask it    fsft generate {path} --prompt "Who are you?"')
+        lines.append(f"  serve it  fsft serve {path}")
+    return "\n".join(lines)

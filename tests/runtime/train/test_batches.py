@@ -1,0 +1,136 @@
+"""Which rows are computed when, and as which tensors."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsft.recipes.schema import Budget
+from fsft.runtime.data.store import TokenRow
+from fsft.runtime.train.batches import BatchPlan, collate
+
+
+def plan(
+    lengths: list[int], *, micro_batch: int = 1, accumulation: int = 1, num_processes: int = 1
+) -> BatchPlan:
+    return BatchPlan(
+        np.asarray(lengths),
+        seed=3,
+        micro_batch=micro_batch,
+        gradient_accumulation=accumulation,
+        num_processes=num_processes,
+    )
+
+
+def row(*sample_lengths: int) -> TokenRow:
+    total = sum(sample_lengths)
+    ids = np.arange(1, total + 1, dtype=np.int32)
+    bounds = np.cumsum([0, *sample_lengths]).astype(np.int32)
+    return TokenRow(input_ids=ids, labels=ids, cu_seqlens=bounds)
+
+
+LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
+
+
+@given(LENGTHS, st.integers(1, 4))
+def test_each_pass_reads_every_row_once(lengths: list[int], batch: int) -> None:
+    batches = plan(lengths, micro_batch=batch)
+    num_passes = batch
+    num_steps = len(lengths) * num_passes // batch
+    rows = np.concatenate([batches.rows_of_step(step) for step in range(1, num_steps + 1)])
+    assert np.bincount(rows, minlength=len(lengths)).tolist() == [num_passes] * len(lengths)
+
+
+@given(LENGTHS)
+def test_the_first_micro_batch_holds_the_longest_row(lengths: list[int]) -> None:
+    first = plan(lengths, micro_batch=2, num_processes=2).micro_batches(1, rank=0)[0]
+    assert lengths[first[0]] == max(lengths)
+
+
+@given(LENGTHS, st.integers(1, 9))
+def test_a_step_has_the_same_rows_however_they_are_split(lengths: list[int], step: int) -> None:
+    whole = sorted(plan(lengths, micro_batch=8).rows_of_step(step).tolist())
+    for micro_batch, accumulation, num_processes in [(1, 8, 1), (2, 1, 4), (2, 2, 2), (4, 1, 2)]:
+        split = plan(
+            lengths,
+            micro_batch=micro_batch,
+            accumulation=accumulation,
+            num_processes=num_processes,
+        )
+        parts = [split.micro_batches(step, rank) for rank in range(num_processes)]
+        assert all(len(part) == accumulation for part in parts)
+        assert sorted(int(r) for part in parts for rows in part for r in rows) == whole
+
+
+def test_passes_differ_in_order_and_repeat_with_the_seed() -> None:
+    first, again = plan([4] * 50), plan([4] * 50)
+    orders = [
+        [int(first.rows_of_step(s)[0]) for s in range(p * 50 + 1, p * 50 + 51)] for p in (0, 1)
+    ]
+    assert orders[0] != orders[1]
+    assert [int(again.rows_of_step(s)[0]) for s in range(51, 101)] == orders[1]
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"),
+    [
+        (Budget(steps=7), 7),
+        (Budget(epochs=2), 5),
+        (Budget(epochs=0.1), 1),
+        (Budget(tokens=80), 2),
+    ],
+)
+def test_a_budget_is_rounded_up_to_whole_steps(budget: Budget, steps: int) -> None:
+    assert plan([10] * 10, micro_batch=4).total_steps(budget) == steps
+
+
+def test_positions_begin_again_with_each_sample_and_padding_is_apart() -> None:
+    batch = collate([row(3, 2), row(2)], pad_token_id=0, one_row=False)
+    assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 1, 2]]
+    assert batch.input_ids.tolist() == [[1, 2, 3, 4, 5], [1, 2, 0, 0, 0]]
+    assert batch.labels.tolist()[1] == [1, 2, -100, -100, -100]
+    assert (batch.num_tokens, batch.num_labels, batch.sum_squared_lengths) == (7, 7, 9 + 4 + 4)
+
+
+def test_one_row_holds_no_padding() -> None:
+    batch = collate([row(3, 2), row(2)], pad_token_id=0, one_row=True)
+    assert batch.input_ids.tolist() == [[1, 2, 3, 4, 5, 1, 2]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1]]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("one_row", [False, True])
+def test_a_packed_sample_does_not_see_its_neighbour(attention: str, *, one_row: bool) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM._from_config(config, attn_implementation=attention).eval()
+
+    def logits(first_token: int) -> torch.Tensor:
+        packed = row(4, 5)
+        packed.input_ids[0] = first_token
+        batch = collate([packed, row(3)], pad_token_id=0, one_row=one_row)
+        with torch.inference_mode():
+            output = model(
+                input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
+            )
+        return output.logits[0]
+
+    one, other = logits(7), logits(50)
+    assert not torch.equal(one[:4], other[:4])
+    assert torch.equal(one[4:9], other[4:9])
+    alone = collate(
+        [TokenRow(row(4, 5).input_ids[4:], row(5).labels, row(5).cu_seqlens)], 0, one_row=False
+    )
+    with torch.inference_mode():
+        expected = model(input_ids=alone.input_ids, position_ids=alone.position_ids).logits[0]
+    torch.testing.assert_close(one[4:9], expected, atol=1e-5, rtol=1e-5)
