@@ -1,5 +1,6 @@
 """Answers of a model to dialogues, in batches."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +26,10 @@ class Answerer:
         """The model in a Hugging Face folder, on the best device here, in its stored type."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        if not sys.stderr.isatty():
+            disable_progress_bar()
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
