@@ -1,16 +1,17 @@
 """What a run says about itself: the lines of events.jsonl.
 
 One JSON object a line, appended and never changed. `event` names the kind, `time` is in seconds
-since 1970. A run that goes on after a hard kill repeats the steps after its last checkpoint: of
+since 1970. A line that is not whole JSON
+was torn by a full disk or a kill and says nothing. A run that goes on after a hard kill repeats the steps after its last checkpoint: of
 two `step` lines with the same number the later one counts.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fsft.recipes.stages import Stage
 
@@ -190,11 +191,21 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """Every whole line of an events file, oldest first; a line still being written is left out."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield EVENT.validate_json(line)
+    """Every event of a file, oldest first."""
+    with path.open("rb") as file:
+        yield from parse_events(file)
+
+
+def parse_events(lines: Iterable[bytes]) -> Iterator[Event]:
+    """The events in `lines`; one still being written, or torn by a full disk, is left out."""
+    for line in lines:
+        try:
+            event = EVENT.validate_json(line)
+        except ValidationError as error:
+            if error.errors()[0]["type"] != "json_invalid":
+                raise
+        else:
+            yield event
 
 
 def steps_of(events: Iterator[Event]) -> list[Step]:

@@ -10,6 +10,7 @@ from fsft.recipes.problems import RunFailed, Stopped
 from fsft.runtime.context import StageContext
 from fsft.runtime.hardware import find_devices, process_environment
 from fsft.runtime.run_directory import RunDirectory
+from fsft.runtime.troubles import disk_full_message, is_disk_full
 
 _PR_SET_PDEATHSIG = 1
 
@@ -102,4 +103,6 @@ def _first_error(events: list[Event], run: RunDirectory) -> str:
         first = min(errors, key=lambda error: error.time)
         where = f" (process {first.rank}; log: {run.logs / f'rank-{first.rank}.log'})"
         return first.message + where
+    if is_disk_full(run.path):
+        return disk_full_message(run.path)
     return f"the training processes could not be started; see {run.logs / 'launcher.log'}."

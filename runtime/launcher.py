@@ -31,7 +31,7 @@ def main() -> None:
         if killed:
             _, rank, number = min(killed)
             event = Failed(stage="train", message=explain_signal(rank, number))
-            EventLog(Path(events_file)).write(event)
+            EventLog(Path(events_file)).write_if_possible(event)
         sys.exit(1)
 
 

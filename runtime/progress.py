@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from fsft.recipes.events import (
-    EVENT,
     CheckpointSaved,
     Event,
     Failed,
@@ -26,6 +25,7 @@ from fsft.recipes.events import (
     Step,
     TrainStarted,
     Warned,
+    parse_events,
 )
 from fsft.recipes.units import format_count, format_duration
 
@@ -86,7 +86,7 @@ class ProgressDisplay:
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [EVENT.validate_json(line) for line in whole.splitlines()]
+        return list(parse_events(whole.splitlines()))
 
     def _show(self, event: Event) -> None:
         if isinstance(event, StageStarted):

@@ -118,7 +118,7 @@ def execute(plan: RunPlan) -> None:
             raise
         finally:
             seconds = time.perf_counter() - started
-            events.write(RunFinished(exit_code=code, seconds=seconds))
+            events.write_if_possible(RunFinished(exit_code=code, seconds=seconds))
 
 
 def _plan_stages(
@@ -158,7 +158,7 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
         raise
     except Exception as error:
         explained = explain(error, run.path)
-        events.write(Failed(stage=stage, message=str(explained)))
+        events.write_if_possible(Failed(stage=stage, message=str(explained)))
         raise explained from error
     seconds = time.perf_counter() - started
     run.finish_stage(stage, FinishedStage(plan.fingerprints[stage], seconds, summary))

@@ -23,16 +23,26 @@ def explain(error: Exception, folder: Path) -> FsftError:
     if isinstance(error, FsftError):
         return error
     if _is_disk_full(error, folder):
-        return RunFailed(
-            f"no space is left on the disk that holds {folder}. What was finished is kept: free "
-            "some space and run again."
-        )
+        return RunFailed(disk_full_message(folder))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return RunFailed(
             f"out of memory: {error}. Lower parallel.micro_batch or data.sequence_length, raise "
             'parallel.zero, or set parallel.activation_checkpointing = "full".'
         )
     return RunFailed(f"{type(error).__name__}: {error}")
+
+
+def disk_full_message(folder: Path) -> str:
+    """What to do about a full disk."""
+    return (
+        f"no space is left on the disk that holds {folder}. What was finished is kept: free some "
+        "space and run again."
+    )
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether next to nothing can be written to a folder's disk."""
+    return shutil.disk_usage(folder).free < _FULL_BELOW
 
 
 def explain_signal(rank: int, number: int) -> str:
@@ -44,6 +54,4 @@ def _is_disk_full(error: Exception, folder: Path) -> bool:
     """Torch reports a failed write without its errno, so the disk itself is asked too."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return isinstance(error, OSError | RuntimeError) and (
-        shutil.disk_usage(folder).free < _FULL_BELOW
-    )
+    return isinstance(error, OSError | RuntimeError) and is_disk_full(folder)

@@ -22,7 +22,7 @@ def main() -> None:
     except Exception as error:
         details = "" if isinstance(error, FsftError) else traceback.format_exc()
         message = str(explain(error, run.path))
-        EventLog(run.events_file).write(
+        EventLog(run.events_file).write_if_possible(
             Failed(stage="train", rank=rank, message=message, details=details)
         )
         raise

@@ -56,6 +56,9 @@ def save_checkpoint(engine: Any, folder: Path, *, step: int, keep_last: int) -> 
 def load_checkpoint(engine: Any, folder: Path) -> int:
     """Load the newest checkpoint, if there is one; returns its step, else 0."""
     mark = latest_checkpoint(folder)
+    if dist.get_rank() == 0:
+        _remove_partial(folder, mark)
+    dist.barrier()
     if mark is None:
         return 0
     if mark.num_processes != dist.get_world_size():
@@ -69,6 +72,13 @@ def load_checkpoint(engine: Any, folder: Path) -> int:
         )
     engine.load_checkpoint(str(folder), tag=mark.tag)
     return mark.step
+
+
+def _remove_partial(folder: Path, mark: CheckpointMark | None) -> None:
+    """Delete what a kill or a full disk left of a checkpoint that never became whole."""
+    for path in folder.glob("step-*"):
+        if mark is None or path.name > mark.tag:
+            shutil.rmtree(path)
 
 
 def _sync(file: Path) -> None:

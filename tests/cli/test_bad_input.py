@@ -1,0 +1,208 @@
+"""What goes wrong is told in one clear message, with the right exit code, and loses nothing."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fsft.runtime.run_directory import RunDirectory
+from fsft.runtime.train.checkpoints import latest_checkpoint
+from tests.support import (
+    QUESTIONS,
+    TINY_RECIPE,
+    dialogue,
+    fsft,
+    only_run,
+    write_jsonl,
+    write_tiny_recipe,
+)
+
+
+def problems(folder: Path, *arguments: str, code: int) -> str:
+    """What `fsft` says on stderr when it refuses or fails."""
+    done = fsft(*arguments, cwd=folder)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TINY_RECIPE.replace("zero = 1", "zero = "), "tiny.toml:38: not valid TOML"),
+        (TINY_RECIPE.replace("zero = 1", "zerro = 1"), "Did you mean `parallel.zero`?"),
+        (TINY_RECIPE.replace("zero = 1", 'zero = "one"'), 'parallel.zero: "one" is not one of'),
+        (TINY_RECIPE.replace("schema = 1", "schema = 9"), "pip install --upgrade fsft"),
+        ("", "model: is missing"),
+    ],
+)
+def test_a_wrong_recipe_is_a_usage_error(tmp_path: Path, text: str, said: str) -> None:
+    write_tiny_recipe(tmp_path, text)
+    assert said in problems(tmp_path, "run", "tiny.toml", code=2)
+
+
+def test_no_recipe_at_all_is_a_usage_error(tmp_path: Path) -> None:
+    assert "no such recipe file" in problems(tmp_path, "run", "none.toml", code=2)
+    assert "neither a recipe file nor" in problems(tmp_path, "run", "none", code=2)
+
+
+def test_all_missing_files_are_named_at_once_before_anything_starts(tmp_path: Path) -> None:
+    second = '\n[[data.train]]\npath = "more.jsonl"\n'
+    text = TINY_RECIPE.replace("[data.tokenizer]", f"{second}\n[data.tokenizer]")
+    write_tiny_recipe(tmp_path, text.replace('"chatml"', '"none.jinja"'))
+    (tmp_path / "train.jsonl").write_text("")
+    said = problems(tmp_path, "run", "tiny.toml", code=3)
+    assert "train.jsonl: data.train.0.path: the file is empty." in said
+    assert "more.jsonl: data.train.1.path: there is no such file." in said
+    assert "none.jinja: data.template: there is no such file." in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_broken_lines_are_named_by_their_number_or_skipped_and_counted(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write('{"messages": [}\n')
+        file.write('{"messages": [{"role": "robot", "content": "beep"}]}\n')
+    said = problems(tmp_path, "run", "tiny.toml", "--until", "prepare", code=3)
+    assert f"train.jsonl:{len(QUESTIONS) + 1}: is not valid JSON" in said
+    assert f"train.jsonl:{len(QUESTIONS) + 2}: turn 1 has the unknown role 'robot'" in said
+    assert 'set data.on_error = "skip"' in said
+    skip = ("--set", "data.on_error=skip", "--until", "prepare", "--json")
+    done = fsft("run", "tiny.toml", *skip, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory(tmp_path / json.loads(done.stdout)["run"])
+    (source,) = json.loads(run.data_info.read_text())["splits"]["train"]["sources"]
+    assert (source["num_read"], source["num_used"], source["num_broken"]) == (10, 8, 2)
+
+
+def test_samples_that_cannot_be_used_are_counted_by_reason(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    rows = [dialogue("q", "a " * 200), dialogue("q", ""), dialogue("Who?", "I.")]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    done = fsft("run", "tiny.toml", "--until", "prepare", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    info = json.loads(RunDirectory(only_run(tmp_path)).data_info.read_text())
+    (source,) = info["splits"]["train"]["sources"]
+    assert (source["num_too_long"], source["num_empty"], source["num_used"]) == (1, 1, 1)
+    assert "2 left out" in done.stderr
+
+
+def test_a_template_that_masks_everything_is_refused(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path, TINY_RECIPE.replace('"chatml"', '"mute.jinja"'))
+    (tmp_path / "mute.jinja").write_text("{{ messages[0]['content'] }}")
+    said = problems(tmp_path, "run", "tiny.toml", code=3)
+    assert "no sample is left to learn from" in said
+    assert "8 in which the chat template leaves no token to learn" in said
+
+
+def test_an_unknown_template_names_the_known_ones(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path, TINY_RECIPE.replace('"chatml"', '"chatmll"'))
+    assert "auto, chatml, or a file" in problems(tmp_path, "run", "tiny.toml", code=3)
+
+
+def test_a_model_folder_without_weights_or_tokenizer_is_refused(tmp_path: Path) -> None:
+    start, end = TINY_RECIPE.index("[model]"), TINY_RECIPE.index("[data]")
+    text = TINY_RECIPE[:start] + '[model]\npath = "./base"\n\n' + TINY_RECIPE[end:]
+    text = text.replace("[data.tokenizer]\nvocab_size = 320\n", "")
+    write_tiny_recipe(tmp_path, text)
+    assert "there is no such folder" in problems(tmp_path, "run", "tiny.toml", code=3)
+    (tmp_path / "base").mkdir()
+    said = problems(tmp_path, "run", "tiny.toml", code=3)
+    assert "holds no config.json" in said
+    assert "holds no weights" in said
+    assert "holds no tokenizer" in said
+
+
+def test_an_impossible_model_is_refused_with_the_reason_of_transformers(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    said = problems(tmp_path, "run", "tiny.toml", "--set", "model.config.model_type=lama", code=1)
+    assert "the model cannot be built" in said
+    assert "lama" in said
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(
+    tmp_path: Path,
+) -> None:
+    write_tiny_recipe(tmp_path)
+    wild = ("--set", "optimizer.learning_rate=1e38", "--set", "checkpoint.every=1")
+    said = problems(tmp_path, "run", "tiny.toml", *wild, code=1)
+    assert "became nan at step" in said
+    assert "Lower optimizer.learning_rate" in said
+    assert latest_checkpoint(only_run(tmp_path) / "checkpoints")
+
+
+def test_asking_a_run_that_is_not_trained_says_what_to_do_first(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    assert "is not a run directory" in problems(tmp_path, "generate", ".", "--prompt", "x", code=3)
+    assert fsft("run", "tiny.toml", "--until", "prepare", cwd=tmp_path).returncode == 0
+    run = str(only_run(tmp_path))
+    assert "no trained model yet" in problems(tmp_path, "generate", run, "--prompt", "x", code=3)
+    assert "no trained model yet" in problems(tmp_path, "serve", run, code=3)
+    assert "nothing to ask" in problems(tmp_path, "generate", run, code=2)
+
+
+def test_a_port_in_use_is_refused_with_another_one(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    assert fsft("run", "tiny.toml", "--until", "prepare", cwd=tmp_path).returncode == 0
+    run = only_run(tmp_path)
+    (run / "model").mkdir()
+    (run / "model" / "config.json").write_text("{}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = problems(tmp_path, "serve", str(run), "--port", str(port), code=3)
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+    assert f"--port {port + 1}" in said
+
+
+def test_a_server_that_cannot_load_the_model_fails_with_its_log(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    assert fsft("run", "tiny.toml", "--until", "prepare", cwd=tmp_path).returncode == 0
+    run = only_run(tmp_path)
+    (run / "model").mkdir()
+    (run / "model" / "config.json").write_text('{"model_type": "llama"}')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = fsft("serve", run, "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the server could not start. Its log" in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_named_and_a_rerun_completes(tmp_path: Path, small_disk: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    runs = ("--runs", str(small_disk), "--until", "train")
+    ballast = small_disk / "ballast"
+    prepare = ("--runs", str(small_disk), "--until", "prepare")
+    assert fsft("run", "tiny.toml", *prepare, cwd=tmp_path).returncode == 0
+    (path,) = (p for p in small_disk.iterdir() if p.is_dir())
+    free = shutil.disk_usage(small_disk).free
+    ballast.write_bytes(b"\0" * (free - 600_000))
+    said = problems(tmp_path, "run", "tiny.toml", *runs, code=1)
+    assert "no space is left on the disk" in said
+    assert "prepare" in RunDirectory(path).finished_stages()
+    ballast.unlink()
+    done = fsft("run", "tiny.toml", *runs, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
