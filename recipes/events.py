@@ -1,9 +1,9 @@
 """What a run says about itself: the lines of events.jsonl.
 
 One JSON object a line, appended and never changed. `event` names the kind, `time` is in seconds
-since 1970. A line that is not whole JSON
-was torn by a full disk or a kill and says nothing. A run that goes on after a hard kill repeats the steps after its last checkpoint: of
-two `step` lines with the same number the later one counts.
+since 1970. A line that is not whole JSON was torn by a full disk or a kill and says nothing. A run
+that goes on after a hard kill repeats the steps after its last checkpoint: of two `step` lines with
+the same number the later one counts.
 """
 
 import time

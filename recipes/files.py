@@ -21,7 +21,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError with every problem found.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise RecipeError(
             Problem(

@@ -20,7 +20,11 @@ class Table(BaseModel):
     """What all tables share: unknown keys are errors, values keep their type, nothing changes."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 
@@ -113,7 +117,7 @@ class Budget(Table):
 
     epochs: float | None = Field(default=None, gt=0, examples=[3])
     """Passes over the training data; the last step is filled up to a whole global batch."""
-    tokens: TokenCount | None = Field(default=None, gt=0, examples=["0.7B"])
+    tokens: TokenCount | None = Field(default=None, examples=["0.7B"])
     """Tokens to train on, padding not counted."""
     steps: int | None = Field(default=None, gt=0, examples=[1000])
     """Optimizer steps."""
@@ -178,7 +182,7 @@ class Convert(Table):
 
     dtype: Literal["float32", "bfloat16"] = Field(default="bfloat16", examples=["bfloat16"])
     """The type of the stored weights."""
-    max_shard_size: ByteCount = Field(default=5_000_000_000, gt=0, examples=["5GB"])
+    max_shard_size: ByteCount = Field(default=5_000_000_000, examples=["5GB"])
     """The largest safetensors file, in bytes."""
 
 

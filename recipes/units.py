@@ -3,7 +3,8 @@
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from annotated_types import Gt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 _COUNT_SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _BYTE_SUFFIXES = {
@@ -59,5 +60,12 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-TokenCount = Annotated[int, BeforeValidator(parse_count)]
-ByteCount = Annotated[int, BeforeValidator(parse_bytes)]
+_CountText = Annotated[str, Field(pattern=r"^[0-9][0-9_]*(\.[0-9]+)? *[KMBTkmbt]?$")]
+_BytesText = Annotated[str, Field(pattern=r"^[0-9][0-9_]*(\.[0-9]+)? *([KMGT]i?)?B$")]
+
+TokenCount = Annotated[
+    int, Gt(0), BeforeValidator(parse_count, json_schema_input_type=PositiveInt | _CountText)
+]
+ByteCount = Annotated[
+    int, Gt(0), BeforeValidator(parse_bytes, json_schema_input_type=PositiveInt | _BytesText)
+]

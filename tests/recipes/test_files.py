@@ -1,0 +1,286 @@
+"""Reading, changing and writing recipes."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsft.recipes.diff import diff_recipes
+from fsft.recipes.files import parse_recipe, read_recipe
+from fsft.recipes.problems import RecipeError
+from fsft.recipes.schema import Recipe, Table
+from fsft.recipes.shipped import find_recipe, shipped_recipes
+from fsft.recipes.wording import all_keys, field_at, table_model
+from fsft.recipes.writing import to_toml
+from tests.recipes.strategies import RECIPES
+from tests.support import TINY_RECIPE
+
+BAD = """\
+schema = 1
+nme = "x"
+
+[model]
+path = 3
+config = { a = 1 }
+
+[data]
+sequence_length = "long"
+packing = 1
+template = \"\"\"
+zero = 7
+\"\"\"
+
+[[data.train]]
+path = "a.jsonl"
+
+[[data.train]]
+pth = "b.jsonl"
+
+[hardware]
+devices_per_node = "many"
+
+[budget]
+
+[optimizer]
+learning_rte = 1e-4
+
+[paralel]
+zero = 1
+
+[parallel]
+zero = 5
+"""
+
+
+def problems_of(text: str, *overrides: str) -> list[tuple[int | None, str, str]]:
+    """Line, key and whole message of everything that is wrong."""
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, file="bad.toml", overrides=overrides)
+    return [(p.line, p.key, str(p)) for p in caught.value.problems]
+
+
+def test_all_problems_are_told_at_once_each_with_its_line() -> None:
+    found = {(line, key) for line, key, _ in problems_of(BAD)}
+    assert found == {
+        (2, "nme"),
+        (None, "name"),
+        (5, "model.path"),
+        (9, "data.sequence_length"),
+        (10, "data.packing"),
+        (8, "data.tokenizer"),
+        (18, "data.train.1.path"),
+        (19, "data.train.1.pth"),
+        (22, "hardware.devices_per_node"),
+        (24, "budget"),
+        (26, "optimizer.learning_rate"),
+        (27, "optimizer.learning_rte"),
+        (29, "paralel"),
+        (33, "parallel.zero"),
+    } - {(8, "data.tokenizer")}
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("nme", "name"),
+        ("paralel", "parallel"),
+        ("optimizer.learning_rte", "optimizer.learning_rate"),
+        ("data.train.1.pth", "data.train.path"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_nearest_known_one(key: str, nearest: str) -> None:
+    (message,) = (text for _, found, text in problems_of(BAD) if found == key)
+    assert f"Did you mean `{nearest}`?" in message
+
+
+def test_a_key_in_the_wrong_table_is_sent_to_its_own() -> None:
+    text = TINY_RECIPE.replace("seed = 7", "learning_rate = 1e-4")
+    assert "Did you mean `optimizer.learning_rate`?" in problems_of(text)[0][2]
+
+
+def test_what_two_tables_disagree_on_is_told() -> None:
+    without = TINY_RECIPE.replace("[data.tokenizer]\nvocab_size = 320\n", "")
+    assert "the run must train one" in problems_of(without)[0][2]
+    asks_eval = problems_of(TINY_RECIPE, "evaluate.split=eval")
+    assert "there is no eval data" in asks_eval[0][2]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0"])
+def test_a_learning_rate_that_cannot_be_is_refused(value: str) -> None:
+    assert problems_of(TINY_RECIPE, f"optimizer.learning_rate={value}")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a = [1,\n2", 2), ('name = "x"\nx y', 2), ("a = 1\na = 2", 2), ("=", 1)]
+)
+def test_a_syntax_error_comes_with_its_line(text: str, line: int) -> None:
+    ((found, _, message),) = problems_of(text)
+    assert found == line
+    assert "not valid TOML" in message
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"schema = 1\n\x00"])
+def test_a_file_that_is_no_text_is_a_recipe_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.toml"
+    file.write_bytes(content)
+    with pytest.raises(RecipeError):
+        read_recipe(file)
+    with pytest.raises(RecipeError):
+        read_recipe(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "\ufeff"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_windows_line_ends_and_a_byte_order_mark_do_not_matter(
+    tmp_path: Path, prefix: str, newline: str
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_bytes((prefix + TINY_RECIPE.replace("\n", newline)).encode())
+    assert read_recipe(file) == parse_recipe(TINY_RECIPE)
+
+
+def test_a_newer_schema_names_the_way_out() -> None:
+    (problem,) = problems_of(TINY_RECIPE.replace("schema = 1", "schema = 2"))
+    assert "pip install --upgrade fsft" in problem[2]
+
+
+def test_overrides_are_typed_nested_and_numbered() -> None:
+    recipe = parse_recipe(
+        TINY_RECIPE,
+        overrides=[
+            "optimizer.learning_rate=3e-4",
+            "data.train.0.max_samples = 5",
+            "name=other",
+            'data.variables={ name = "Ada" }',
+            "model.config.hidden_size=64",
+        ],
+    )
+    assert recipe.optimizer.learning_rate == 3e-4
+    assert recipe.data.train[0].max_samples == 5
+    assert recipe.name == "other"
+    assert recipe.data.variables == {"name": "Ada"}
+    assert recipe.model.config
+    assert recipe.model.config["hidden_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("zero", "not of the form key=value"),
+        ("=3", "not of the form key=value"),
+        ("data.train.7.path=x", "no such place"),
+        ("seed.inner=1", "no such place"),
+        ("parallel.zero=one", '--set: parallel.zero: "one" is not one of'),
+        ("parallel.zerro=1", "--set: parallel.zerro: unknown key. Did you mean `parallel.zero`?"),
+    ],
+)
+def test_a_wrong_override_is_told_as_one(override: str, said: str) -> None:
+    assert said in problems_of(TINY_RECIPE, override)[0][2]
+
+
+@given(RECIPES)
+def test_a_written_recipe_reads_as_the_same(recipe: Recipe) -> None:
+    assert parse_recipe(to_toml(recipe)) == recipe
+
+
+def test_a_written_recipe_explains_every_key() -> None:
+    text = to_toml(read_recipe(find_recipe("quickstart")))
+    for key in all_keys():
+        field = field_at(list(key.split(".")))
+        assert field
+        leaf = key.rpartition(".")[2]
+        if f"\n{leaf} = " in text and table_model(field.annotation) is None:
+            assert field.description, key
+            assert f"# {' '.join(field.description.split())}\n{leaf} = " in text, key
+
+
+def leaf_fields() -> list[str]:
+    keys = (key for key in all_keys() if not key.startswith(("model.", "budget.")))
+    return [key for key in keys if (field := field_at(list(key.split(".")))) and field.examples]
+
+
+@pytest.mark.parametrize("key", leaf_fields())
+def test_every_example_is_itself_valid(key: str) -> None:
+    field = field_at(list(key.split(".")))
+    assert field
+    example = field.examples[0] if field.examples else None
+    path = key.replace("data.train.", "data.train.0.").replace("data.eval.", "data.train.0.")
+    value = example if not isinstance(example, str) or example.startswith("{") else f'"{example}"'
+    overrides = [f"{path}={str(value).lower() if isinstance(value, bool) else value}"]
+    if key == "evaluate.split":
+        overrides.append('data.eval=[{ path = "x.jsonl" }]')
+    parse_recipe(TINY_RECIPE, overrides=overrides)
+
+
+def every_table(model: type[Table] = Recipe) -> list[type[Table]]:
+    inner = [table_model(field.annotation) for field in model.model_fields.values()]
+    tables = [table for table in inner if table and issubclass(table, Table)]
+    return [model, *(found for table in tables for found in every_table(table))]
+
+
+def test_every_key_says_what_it_is() -> None:
+    for table in every_table():
+        for name, field in table.model_fields.items():
+            assert table_model(field.annotation) or field.description, f"{table.__name__}.{name}"
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_are_valid_and_described(name: str) -> None:
+    recipe = read_recipe(find_recipe(name))
+    assert recipe.name == name
+    assert recipe.description
+
+
+@given(RECIPES)
+def test_a_recipe_does_not_differ_from_itself(recipe: Recipe) -> None:
+    assert diff_recipes(recipe, recipe) == []
+
+
+def test_a_diff_names_the_change_and_what_it_costs() -> None:
+    before = parse_recipe(TINY_RECIPE)
+    after = parse_recipe(
+        TINY_RECIPE,
+        overrides=["optimizer.learning_rate=1e-3", "serve.port=81", "data.sequence_length=64"],
+    )
+    assert list(map(str, diff_recipes(before, after))) == [
+        "data.sequence_length: 96 → 64 (done again: prepare, train, convert, evaluate, report)",
+        "optimizer.learning_rate: 0.01 → 0.001 (done again: train, convert, evaluate, report)",
+        "serve.port: 8000 → 81 (nothing is done again)",
+    ]
+
+
+TOML_VALUES = st.recursive(
+    st.booleans() | st.integers(-5, 5) | st.text(max_size=3) | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from([k.rpartition(".")[2] for k in all_keys()]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(all_keys())), TOML_VALUES)
+def test_any_value_anywhere_is_a_recipe_or_a_named_problem(key: str, value: Any) -> None:
+    import tomli_w
+
+    document = tomllib.loads(TINY_RECIPE)
+    place = document
+    *tables, leaf = key.replace("data.train.", "data.train.0.").split(".")
+    for name in tables:
+        inner: Any = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
+        if not isinstance(inner, dict | list):
+            return
+        place = inner
+    if isinstance(place, list):
+        return
+    place[leaf] = value
+    try:
+        parse_recipe(tomli_w.dumps(document), file="x.toml")
+    except RecipeError as error:
+        assert error.problems  # noqa: PT017 - either outcome is right, and each is checked
+        assert all(problem.reason for problem in error.problems)
