@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,8 +21,7 @@ from fsft.runtime.run_directory import RunDirectory
 
 Engine = Literal["auto", "transformers", "vllm"]
 
-_READY_SECONDS = 1800
-"""A large model takes minutes to load; a server that dies is noticed at once."""
+_POLL_SECONDS = 0.2
 _STOP_SECONDS = 10
 _LOG_LINES = 15
 
@@ -40,10 +39,6 @@ class ServerAddress:
         """The base URL for OpenAI clients on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{host}:{self.port}/v1"
-
-
-class _AskedToStop(Exception):
-    """SIGINT or SIGTERM arrived."""
 
 
 def serve(
@@ -69,14 +64,12 @@ def serve(
         )
     _require_free_port(host, port)
     log = run.logs / "serve.log"
-    with _stopping_on_signals(), _server(_command(run, address, engine), run, log) as child:
-        try:
-            _wait_until_ready(child, address, log)
+    with _stop_event() as stop, _server(_command(run, address, engine), run, log) as child:
+        if _is_ready(child, address, stop):
             on_ready(address)
-            child.wait()
-        except _AskedToStop:
-            return
-        raise RunFailed(f"the server ended by itself. {_last_lines(log)}")
+        while not stop.wait(_POLL_SECONDS):
+            if child.poll() is not None:
+                raise RunFailed(f"the server ended by itself. {_last_lines(log)}")
 
 
 def _command(run: RunDirectory, address: ServerAddress, engine: Engine) -> list[str]:
@@ -124,20 +117,19 @@ def _server(
                 break
 
 
-def _wait_until_ready(child: "subprocess.Popen[bytes]", address: ServerAddress, log: Path) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
+def _is_ready(
+    child: "subprocess.Popen[bytes]", address: ServerAddress, stop: threading.Event
+) -> bool:
+    """Wait until the server answers, dies, or is to stop; True when it answers."""
     health = address.url.removesuffix("/v1") + "/health"
-    while time.monotonic() < deadline:
-        if child.poll() is not None:
-            raise RunFailed(f"the server could not start. {_last_lines(log)}")
+    while child.poll() is None and not stop.wait(_POLL_SECONDS):
         # Refused while it still loads.
         with (
             suppress(urllib.error.URLError, ConnectionError, TimeoutError),
             urllib.request.urlopen(health, timeout=2),
         ):
-            return
-        time.sleep(0.2)
-    raise RunFailed(f"the server was not ready after {_READY_SECONDS} s. {_last_lines(log)}")
+            return True
+    return False
 
 
 def _require_free_port(host: str, port: int) -> None:
@@ -157,13 +149,16 @@ def _require_free_port(host: str, port: int) -> None:
 
 
 @contextmanager
-def _stopping_on_signals() -> Iterator[None]:
+def _stop_event() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set."""
+    event = threading.Event()
+
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _AskedToStop
+        event.set()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield event
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
