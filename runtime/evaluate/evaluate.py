@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from fsft.runtime.serve.answers import Answerer
-
 from fsft.recipes.schema import Recipe, Source
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.samples import SourceCounts, read_samples
@@ -14,6 +12,7 @@ from fsft.runtime.data.shapes import Message
 from fsft.runtime.data.store import TokenRows
 from fsft.runtime.evaluate.questions import Question, questions_of
 from fsft.runtime.run_directory import write_json
+from fsft.runtime.serve.answers import Answerer
 
 MAX_WRONG = 20
 """Wrong answers kept for the report; enough to see what kind they are."""
@@ -100,6 +99,7 @@ def _mean_loss(context: StageContext, model: Any) -> float | None:
     import torch
 
     from fsft.runtime.train.batches import collate
+    from fsft.runtime.train.loss import loss_of
 
     rows = TokenRows(context.run.data / f"{context.recipe.evaluate.split}.arrow")
     total, count = 0.0, 0
@@ -107,14 +107,7 @@ def _mean_loss(context: StageContext, model: Any) -> float | None:
     for index in range(number):
         batch = collate([rows[index]], pad_token_id=0, one_row=False)
         with torch.inference_mode():
-            output = model(
-                input_ids=batch.input_ids.to(model.device),
-                position_ids=batch.position_ids.to(model.device),
-                labels=batch.labels.to(model.device),
-                num_items_in_batch=1,
-                use_cache=False,
-            )
-        total += float(output.loss)
+            total += float(loss_of(model, batch, num_labels=1))
         count += batch.num_labels
         context.progress("loss", index + 1, number)
     return total / count if count else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-_SMOOTHING = 0.9
+_SMOOTHING = 0.8
 """Weight of the past in the bold line, from its second point on."""
 _RAW, _BOLD = "#9bb8d3", "#1f5f99"
 

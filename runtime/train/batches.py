@@ -30,7 +30,8 @@ class Batch:
     """
 
     input_ids: torch.Tensor
-    labels: torch.Tensor
+    targets: torch.Tensor
+    """The token that each position learns to predict, IGNORED where none."""
     position_ids: torch.Tensor
     num_tokens: int
     """Padding not counted."""
@@ -107,21 +108,21 @@ def collate(rows: Sequence[TokenRow], pad_token_id: int, *, one_row: bool) -> Ba
     lengths = [len(row.input_ids) for row in rows]
     samples = [np.diff(row.cu_seqlens) for row in rows]
     input_ids = np.full((len(rows), max(lengths)), pad_token_id, dtype=np.int64)
-    labels = np.full_like(input_ids, IGNORED)
+    targets = np.full_like(input_ids, IGNORED)
     positions = np.zeros_like(input_ids)
     for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         input_ids[index, :length] = row.input_ids
-        labels[index, :length] = row.labels
+        targets[index, : length - 1] = row.labels[1:]
         positions[index] = _positions(samples[index], input_ids.shape[1])
     if one_row:
         kept = np.arange(input_ids.shape[1]) < np.asarray(lengths)[:, None]
-        input_ids, labels, positions = (a[kept][None] for a in (input_ids, labels, positions))
+        input_ids, targets, positions = (a[kept][None] for a in (input_ids, targets, positions))
     return Batch(
         input_ids=torch.from_numpy(input_ids),
-        labels=torch.from_numpy(labels),
+        targets=torch.from_numpy(targets),
         position_ids=torch.from_numpy(positions),
         num_tokens=sum(lengths),
-        num_labels=int((labels != IGNORED).sum()),
+        num_labels=int((targets != IGNORED).sum()),
         sum_squared_lengths=int(sum((sizes.astype(np.int64) ** 2).sum() for sizes in samples)),
     )
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,6 +18,7 @@ from fsft.runtime.train.batches import Batch, BatchPlan, collate
 from fsft.runtime.train.checkpoints import load_checkpoint, save_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
 from fsft.runtime.train.engine import gradient_step, make_engine
+from fsft.runtime.train.loss import loss_of
 from fsft.runtime.train.model import (
     attention_kernel,
     build_model,
@@ -94,7 +94,7 @@ class Trainer:
         learning_rate = self.engine.get_lr()[0]
         loss_sum = torch.zeros((), device=self.engine.device)
         for batch in batches:
-            loss = self._forward(batch, totals.num_labels)
+            loss = loss_of(self.engine, batch, totals.num_labels)
             loss_sum += loss.detach()
             # The engine averages gradients over processes; the loss is a share of the whole sum.
             self.engine.backward(loss * self.num_processes, scale_wrt_gas=False)
@@ -121,19 +121,6 @@ class Trainer:
                 )
             )
         return asked > 0
-
-    def _forward(self, batch: Batch, num_labels: int) -> torch.Tensor:
-        """The share of one micro batch in the mean loss of the global batch."""
-        device = self.engine.device
-        output: Any = self.engine(
-            input_ids=batch.input_ids.to(device),
-            position_ids=batch.position_ids.to(device),
-            labels=batch.labels.to(device),
-            num_items_in_batch=num_labels,
-            use_cache=False,
-        )
-        loss: torch.Tensor = output.loss
-        return loss
 
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
         own = [(b.num_labels, b.num_tokens, b.sum_squared_lengths) for b in batches]

@@ -27,7 +27,9 @@ def row(*sample_lengths: int) -> TokenRow:
     total = sum(sample_lengths)
     ids = np.arange(1, total + 1, dtype=np.int32)
     bounds = np.cumsum([0, *sample_lengths]).astype(np.int32)
-    return TokenRow(input_ids=ids, labels=ids, cu_seqlens=bounds)
+    labels = ids.copy()
+    labels[bounds[:-1]] = -100
+    return TokenRow(input_ids=ids, labels=labels, cu_seqlens=bounds)
 
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=40)
@@ -89,8 +91,8 @@ def test_positions_begin_again_with_each_sample_and_padding_is_apart() -> None:
     batch = collate([row(3, 2), row(2)], pad_token_id=0, one_row=False)
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 1, 2]]
     assert batch.input_ids.tolist() == [[1, 2, 3, 4, 5], [1, 2, 0, 0, 0]]
-    assert batch.labels.tolist()[1] == [1, 2, -100, -100, -100]
-    assert (batch.num_tokens, batch.num_labels, batch.sum_squared_lengths) == (7, 7, 9 + 4 + 4)
+    assert batch.targets.tolist()[1] == [2, -100, -100, -100, -100]
+    assert (batch.num_tokens, batch.num_labels, batch.sum_squared_lengths) == (7, 4, 9 + 4 + 4)
 
 
 def test_one_row_holds_no_padding() -> None:
