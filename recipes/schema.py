@@ -88,7 +88,7 @@ class Data(Table):
     variables: dict[str, str] = Field(default={}, examples=['{ name = "Ada" }'])
     """Words to fill in: {{name}} in the data becomes the value of name."""
     template: str = Field(default="auto", examples=["chatml"])
-    """The chat template: auto (the tokenizer's own), chatml, or a .jinja file."""
+    """The chat template: auto (the tokenizer's; chatml for a new one), chatml, or a .jinja file."""
     sequence_length: int = Field(default=2048, ge=8, examples=[2048])
     """The longest row, in tokens."""
     packing: bool = Field(default=True, examples=[True])

@@ -107,7 +107,7 @@ def execute(plan: RunPlan) -> None:
             for stage in plan.stages:
                 if stage.is_needed:
                     _do_stage(plan, stage.stage, events)
-                else:
+                elif stage.stage in run.finished_stages():
                     events.write(StageSkipped(stage=stage.stage, reason=stage.reason))
             code = ExitCode.DONE
         except FsftError as error:

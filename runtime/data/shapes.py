@@ -36,8 +36,12 @@ class Sample:
 
 
 def detect_format(row: Any) -> DataFormat | None:
-    """The shape of a row by its keys; None when it is none of the known ones."""
-    if not isinstance(row, Mapping):
+    """The shape of a row by its keys; None when it is none of the known ones.
+
+    A row that also holds preferences or images is not taken for a plain dialogue: what it is about
+    would be lost. A format named in the recipe overrides that.
+    """
+    if not isinstance(row, Mapping) or _OTHER_KEYS & row.keys():
         return None
     return next((name for name, keys in _KEYS.items() if keys <= row.keys()), None)
 
@@ -132,6 +136,8 @@ def _kind(value: Any) -> str:
 def _same(names: tuple[str, ...]) -> dict[str, str]:
     return {name: name for name in names}
 
+
+_OTHER_KEYS = {"chosen", "rejected", "images", "videos", "audios"}
 
 _KEYS: dict[DataFormat, set[str]] = {
     "messages": {"messages"},

@@ -11,6 +11,8 @@ from fsft.recipes.schema import Recipe
 
 PAD_TOKEN = "<|endoftext|>"
 TURN_END = "<|im_end|>"
+DEFAULT_TEMPLATE = "chatml"
+"""The chat template of a tokenizer trained in the run, where the recipe names none."""
 _SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 
 
@@ -20,13 +22,14 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     `texts` is read only when the recipe asks for a new tokenizer. Raises Refused when there is
     no usable one.
     """
+    template = template_text(recipe.data.template)
     if recipe.data.tokenizer is None:
         tokenizer = _load(recipe)
     else:
-        template = template_text(recipe.data.template) or _shipped_template("chatml")
-        tokenizer = _train(texts, recipe.data.tokenizer.vocab_size, template)
-    if chosen := template_text(recipe.data.template):
-        tokenizer.chat_template = chosen
+        template = template or _shipped_template(DEFAULT_TEMPLATE)
+        tokenizer = train_tokenizer(texts, recipe.data.tokenizer.vocab_size, template)
+    if template:
+        tokenizer.chat_template = template
     return tokenizer
 
 
@@ -78,7 +81,7 @@ def _load(recipe: Recipe) -> Any:
     return tokenizer
 
 
-def _train(texts: Iterator[str], vocab_size: int, template: str) -> Any:
+def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any:
     """Byte-level BPE: every byte has a token, so no text is unknown.
 
     The special tokens are those that the template writes, and the padding token.

@@ -23,7 +23,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Fine-tune a language model from a recipe: check it, run it, ask the result.",
     epilog="Begin with: fsft run quickstart",
 )
 app.command()(check)
@@ -59,16 +58,22 @@ def show_problems(problems: Iterable[Problem | str]) -> None:
         console.print(Text.assemble(("✗ ", "bold red"), str(problem)), soft_wrap=True)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fsft {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_tell_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Fine-tune a language model from a recipe: check it, run it, ask the result."""
-    if version:
-        typer.echo(f"fsft {__version__}")
-        raise typer.Exit
 
 
 def _unexpected(error: Exception) -> str:

@@ -57,6 +57,7 @@ def new(
     source: Annotated[str, typer.Option("--from", help="The recipe to begin with.")] = "quickstart",
 ) -> None:
     """Write a recipe to begin with, every key explained. Never overwrites a file."""
+    from fsft.recipes.files import parse_recipe
     from fsft.recipes.inputs import resolve_paths
     from fsft.recipes.problems import Problem, RecipeError
     from fsft.recipes.shipped import find_recipe
@@ -69,8 +70,10 @@ def new(
     if str(path) == "-":
         typer.echo(to_toml(found), nl=False)
         return
+    text = to_toml(found.model_copy(update={"name": path.stem}))
+    parse_recipe(text, file=str(path))
     try:
-        write_new_file(path, to_toml(found.model_copy(update={"name": path.stem})))
+        write_new_file(path, text)
     except FileExistsError:
         raise RecipeError(
             Problem(

@@ -7,7 +7,7 @@ import pytest
 from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import IGNORED, encode, render
 from fsft.runtime.data.shapes import Sample
-from fsft.runtime.data.tokenizer import _train, template_text
+from fsft.runtime.data.tokenizer import template_text, train_tokenizer
 
 TEXTS = ["Who are you? I am Fero.", "你是谁？我是助手。", "system user assistant"] * 4
 DIALOGUE = Sample(
@@ -34,7 +34,7 @@ THINKS = (
 def tokenizer() -> Any:
     template = template_text("chatml")
     assert template
-    made = _train(iter(TEXTS), 300, template)
+    made = train_tokenizer(iter(TEXTS), 300, template)
     made.chat_template = template
     return made
 
