@@ -77,6 +77,12 @@ class Stopped(FsftError):
     exit_code = ExitCode.STOPPED
 
 
+class Interrupted(FsftError):
+    """Ctrl-C; what was finished is kept."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 def in_file(problem: Problem, file: str, line: int | None = None) -> Problem:
     """The same problem, located."""
     return replace(problem, file=file, line=line)

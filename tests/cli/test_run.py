@@ -268,6 +268,7 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
+    assert "interrupted. The same command goes on." in stderr
     mark = latest_checkpoint(run / "checkpoints")
     assert mark
     assert mark.step == steps_in(run)[-1].step

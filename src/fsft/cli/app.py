@@ -39,9 +39,6 @@ def main() -> None:
     except FsftError as error:
         show_problems(error.problems)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        show_problems(["interrupted. The same command goes on where it stopped."])
-        sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

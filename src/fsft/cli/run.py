@@ -74,8 +74,8 @@ def run(
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGUSR1, by which schedulers ask to stop, into Stopped."""
-    from fsft.recipes.problems import Stopped
+    """Turn SIGTERM and SIGUSR1, by which schedulers ask to stop, into Stopped; name Ctrl-C."""
+    from fsft.recipes.problems import Interrupted, Stopped
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise Stopped(f"stopped on {signal.Signals(number).name}. The same command goes on.")
@@ -83,6 +83,8 @@ def stop_on_signals() -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted. The same command goes on.") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
