@@ -1,9 +1,12 @@
 """What changed between two recipes, in words for a reviewer."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fsft.recipes.fingerprint import fingerprint
+from fsft.recipes.keys import join_key
 from fsft.recipes.schema import Recipe, to_document
 from fsft.recipes.stages import stages_that_read
 
@@ -23,26 +26,28 @@ class Change:
 
 
 def diff_recipes(before: Recipe, after: Recipe) -> list[Change]:
-    """Every difference in value, defaults included, sorted by key; spelling does not count."""
-    old, new = dict(_flatten(to_document(before))), dict(_flatten(to_document(after)))
-    return [
-        Change(key, old.get(key), new.get(key))
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    """Every difference in value, defaults included, in the schema's order; spelling is none."""
+    return list(_changes((), to_document(before), to_document(after)))
 
 
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        items: Any = value.items()
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        items = enumerate(value)
-    else:
-        yield prefix, value
+def _changes(path: tuple[str | int, ...], before: Any, after: Any) -> Iterator[Change]:
+    """A run tells values apart by their fingerprint: for it, but not for Python, 1 is not true."""
+    if fingerprint(before) == fingerprint(after):
         return
-    for name, inner in items:
-        yield from _flatten(inner, f"{prefix}.{name}" if prefix else str(name))
+    old, new = _inner(before), _inner(after)
+    if old is None or new is None or not (old or new):
+        yield Change(join_key(path), before, after)
+        return
+    for name in {**old, **new}:
+        yield from _changes((*path, name), old.get(name), new.get(name))
+
+
+def _inner(value: Any) -> dict[Any, Any] | None:
+    """The values in a table or in rows by name or number, none where nothing is set; else None."""
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return dict(enumerate(value))
+    return {} if value is None else value if isinstance(value, dict) else None
 
 
 def _shown(value: Any) -> str:
-    return "not set" if value is None else repr(value)
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)

@@ -3,15 +3,18 @@
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from fsft.recipes.keys import join_key
 from fsft.recipes.overrides import apply_overrides
 from fsft.recipes.positions import key_lines, line_of
 from fsft.recipes.problems import Problem, RecipeError, in_file
 from fsft.recipes.schema import SCHEMA_VERSION, Recipe
+from fsft.recipes.units import MAX_INTEGER
 from fsft.recipes.wording import describe
 
 
@@ -30,37 +33,69 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
                 example="`fsft recipe list` names the shipped ones, `fsft recipe new` writes one",
             )
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(Problem(file=str(path), reason=f"cannot be read: {error}.")) from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            Problem(
+                file=str(path),
+                reason=f"is not text in UTF-8: byte {error.start + 1} cannot be read.",
+                example="save it again as UTF-8, if it is a recipe at all",
+            )
+        ) from None
+    except OSError as error:
+        raise RecipeError(
+            Problem(file=str(path), reason=f"cannot be read: {error.strerror}.")
+        ) from None
     return parse_recipe(text, file=str(path), overrides=overrides)
 
 
 def parse_recipe(text: str, *, file: str = "", overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a TOML text holds; `file` is named in problems."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(_syntax_problem(error, text, file)) from None
+    document = _load(text, file)
     _refuse_other_schema(document, file)
     overridden = apply_overrides(document, overrides)
     lines = key_lines(text)
-    problems: list[Problem] = []
     recipe = None
-    try:
-        recipe = Recipe.model_validate(document)
-    except ValidationError as error:
-        problems += describe(error.errors())
-    problems += _problems_between_tables(document)
+    problems = list(_too_large_numbers(document))
+    if not problems:
+        try:
+            recipe = Recipe.model_validate(document)
+        except ValidationError as error:
+            problems += describe(error.errors())
+        problems += _problems_between_tables(document)
     if problems or recipe is None:
         raise RecipeError(*(_located(problem, file, lines, overridden) for problem in problems))
     return recipe
 
 
+def _load(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problem = _syntax_problem(error, text, file)
+    except ValueError:
+        # Python's limit on the digits that it turns into a number.
+        problem = Problem(file=file, reason="holds a number with thousands of digits.")
+    except RecursionError:
+        problem = Problem(file=file, reason="lists or tables are nested too deeply.")
+    raise RecipeError(problem)
+
+
+def _too_large_numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    if isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _too_large_numbers(inner, (*path, name))
+    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        yield Problem(key=join_key(path), reason="the number does not fit into 64 bits.")
+
+
 def _located(
     problem: Problem, file: str, lines: dict[str, int], overridden: Sequence[str]
 ) -> Problem:
-    if problem.key in overridden:
+    if any(f"{problem.key}.".startswith(f"{key}.") for key in overridden):
         return in_file(problem, "--set")
+    if any(key.startswith(f"{problem.key}.") for key in overridden):
+        whole = f"--set '{problem.key}={{ … }}' replaces the whole table"
+        problem = replace(problem, example=whole)
     return in_file(problem, file, line_of(problem.key, lines))
 
 
@@ -70,9 +105,11 @@ def _syntax_problem(error: tomllib.TOMLDecodeError, text: str, file: str) -> Pro
     place = re.search(r"at line (\d+)", str(error))
     return Problem(
         file=file,
-        line=int(place[1]) if place else len(text.splitlines()),
+        line=int(place[1]) if place else text.rstrip("\n").count("\n") + 1,
         reason=f"not valid TOML: {reason}.",
-        example='name = "my-run"',
+        example=r"path = 'C:\data\x.jsonl' in single quotes"
+        if "\\" in reason
+        else 'name = "my-run"',
     )
 
 
@@ -99,7 +136,8 @@ def _problems_between_tables(document: dict[str, Any]) -> Iterator[Problem]:
                 reason="a model made from config brings no tokenizer, so the run must train one.",
                 example="[data.tokenizer] with vocab_size = 2048",
             )
-        if model.get("init", "pretrained") == "pretrained" and "tokenizer" in data:
+        is_pretrained = "config" not in model and model.get("init", "pretrained") == "pretrained"
+        if is_pretrained and "tokenizer" in data:
             yield Problem(
                 key="data.tokenizer",
                 reason="pretrained weights only fit the tokenizer they were trained with.",

@@ -8,6 +8,8 @@ from fsft.recipes.schema import Recipe, Source
 from fsft.recipes.shipped import resolve_path
 
 DATA_ENDINGS = (".json", ".jsonl", ".parquet")
+CHAT_TEMPLATES = ("chatml",)
+"""The templates that come with fsft."""
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
@@ -48,16 +50,20 @@ def resolve_paths(recipe: Recipe, recipe_folder: Path) -> Recipe:
 
 def is_local(model_path: str, recipe_folder: Path) -> bool:
     """Whether a model is a folder on this machine; all else is a hub id."""
-    looks_local = model_path.startswith((".", "/", "~"))
-    return looks_local or resolve_path(model_path, recipe_folder).exists()
+    if model_path.startswith((".", "/", "~")):
+        return True
+    try:
+        return resolve_path(model_path, recipe_folder).exists()
+    except OSError:
+        return False
 
 
 def _data_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
     for split in ("train", "eval"):
         for index, source in enumerate(getattr(recipe.data, split)):
             key, path = f"data.{split}.{index}.path", resolve_path(source.path, recipe_folder)
-            if not path.is_file():
-                yield Problem(key=key, file=str(path), reason="there is no such file.")
+            if trouble := _file_trouble(path):
+                yield Problem(key=key, file=str(path), reason=trouble)
             elif path.suffix not in DATA_ENDINGS:
                 yield Problem(
                     key=key,
@@ -65,15 +71,33 @@ def _data_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
                     reason=f"`{path.suffix}` is not a known kind of data file.",
                     example=f"one of {', '.join(DATA_ENDINGS)}",
                 )
-            elif path.stat().st_size == 0:
-                yield Problem(key=key, file=str(path), reason="the file is empty.")
+
+
+def _file_trouble(path: Path) -> str:
+    """Why a file cannot be used; nothing when it can."""
+    try:
+        if path.is_dir():
+            return "is a folder; name the files in it one by one."
+        if not path.is_file():
+            return "there is no such file."
+        with path.open("rb") as file:
+            return "" if file.read(1) else "the file is empty."
+    except OSError as error:
+        return f"cannot be read: {error.strerror}."
 
 
 def _template_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
     template = recipe.data.template
-    if template.endswith(".jinja") and not resolve_path(template, recipe_folder).is_file():
+    if template.endswith(".jinja"):
         path = resolve_path(template, recipe_folder)
-        yield Problem(key="data.template", file=str(path), reason="there is no such file.")
+        if trouble := _file_trouble(path):
+            yield Problem(key="data.template", file=str(path), reason=trouble)
+    elif template not in {"auto", *CHAT_TEMPLATES}:
+        yield Problem(
+            key="data.template",
+            reason=f"`{template}` is no known chat template.",
+            example=f"auto, {', '.join(CHAT_TEMPLATES)}, or a file that ends in .jinja",
+        )
 
 
 def _model_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
@@ -81,8 +105,19 @@ def _model_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
     if model.path is None or not is_local(model.path, recipe_folder):
         return
     folder = resolve_path(model.path, recipe_folder)
-    if not folder.is_dir():
-        yield Problem(key="model.path", file=str(folder), reason="there is no such folder.")
+    try:
+        is_folder = folder.is_dir()
+        list(folder.iterdir() if is_folder else [])
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}."
+        yield Problem(key="model.path", file=str(folder), reason=reason)
+        return
+    if not is_folder:
+        yield Problem(
+            key="model.path",
+            file=str(folder),
+            reason="is a file, not a folder." if folder.exists() else "there is no such folder.",
+        )
         return
     if not (folder / "config.json").is_file():
         yield Problem(key="model.path", file=str(folder), reason="holds no config.json.")

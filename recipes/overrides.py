@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from fsft.recipes.keys import join_key, split_key
 from fsft.recipes.problems import Problem, RecipeError
 
 
@@ -15,9 +16,9 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     problems: list[Problem] = []
     keys: list[str] = []
     for override in overrides:
-        key, equals, value = override.partition("=")
-        path = key.strip().split(".")
-        if not equals or not all(path):
+        name, equals, value = override.partition("=")
+        path = _path(name) if equals else []
+        if not path:
             problems.append(
                 Problem(
                     file="--set",
@@ -27,36 +28,49 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
             )
         elif not _put(document, path, _parse(value)):
             problems.append(
-                Problem(file="--set", key=key.strip(), reason="there is no such place to set.")
+                Problem(file="--set", key=join_key(path), reason="there is no such place to set.")
             )
         else:
-            keys.append(key.strip())
+            keys.append(join_key(path))
     if problems:
         raise RecipeError(*problems)
     return keys
 
 
+def _path(name: str) -> list[str]:
+    try:
+        return split_key(name)
+    except ValueError:
+        return []
+
+
 def _parse(value: str) -> Any:
     try:
         return tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return value.strip()
 
 
 def _put(document: dict[str, Any], path: list[str], value: Any) -> bool:
     place: Any = document
-    for name in path[:-1]:
-        if isinstance(place, dict):
-            place = place.setdefault(name, {})
-        elif isinstance(place, list) and name.isdigit() and int(name) < len(place):
-            place = place[int(name)]
-        else:
+    *tables, last = path
+    for name in tables:
+        slot = _slot(place, name)
+        if slot is None:
             return False
-    last = path[-1]
+        if isinstance(place, dict):
+            place.setdefault(name, {})
+        place = place[slot]
+    slot = _slot(place, last)
+    if slot is not None:
+        place[slot] = value
+    return slot is not None
+
+
+def _slot(place: Any, name: str) -> str | int | None:
+    """What `name` stands for in a table or a list; None when there is no such place."""
     if isinstance(place, dict):
-        place[last] = value
-        return True
-    if isinstance(place, list) and last.isdigit() and int(last) < len(place):
-        place[int(last)] = value
-        return True
-    return False
+        return name
+    if isinstance(place, list) and name in map(str, range(len(place))):
+        return int(name)
+    return None

@@ -221,7 +221,7 @@ class Recipe(Table):
     """A short name; the run directory and the served model are called after it."""
     description: str = Field(default="", examples=["What this run is for"])
     """What the run is for, for the people who read it."""
-    seed: int = Field(default=1234, ge=0, examples=[1234])
+    seed: int = Field(default=1234, ge=0, le=2**31 - 1, examples=[1234])
     """Everything random is drawn from it: weights, data order."""
     model: Model
     data: Data

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from fsft.recipes.problems import Problem, RecipeError
+from fsft.recipes.problems import Problem, RecipeError, Refused
 
 LIBRARY_PREFIX = "library:"
 
@@ -16,7 +16,7 @@ def shipped_recipes() -> dict[str, Path]:
 def find_recipe(name_or_path: str) -> Path:
     """The file of a recipe given as a path or as the name of a shipped one."""
     path = Path(name_or_path)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or is_file(path):
         return path
     shipped = shipped_recipes()
     if name_or_path not in shipped:
@@ -30,10 +30,24 @@ def find_recipe(name_or_path: str) -> Path:
 
 
 def resolve_path(text: str, recipe_folder: Path) -> Path:
-    """A path in a recipe: "library:NAME" ships with fsft, all else is relative to the recipe."""
+    """A path in a recipe: "library:NAME" ships with fsft, all else is relative to the recipe.
+
+    Raises Refused when the text cannot be a path.
+    """
     if text.startswith(LIBRARY_PREFIX):
         return library_folder() / "data" / text.removeprefix(LIBRARY_PREFIX)
-    return (recipe_folder / Path(text).expanduser()).resolve()
+    try:
+        return (recipe_folder / Path(text).expanduser()).resolve()
+    except (RuntimeError, ValueError) as error:
+        raise Refused(Problem(reason=f"{text!r} cannot be a path: {error}.")) from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; what cannot be looked at counts as absent."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def library_folder() -> Path:

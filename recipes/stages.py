@@ -21,8 +21,15 @@ def recipe_part(stage: Stage, document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _lookup(document, key) for key in RECIPE_KEYS[stage]}
 
 
+EVAL_DATA = "data.eval"
+"""Read by prepare, and of no matter to training."""
+
+
 def stages_that_read(key: str) -> Iterator[Stage]:
     """The stages to be done again when the value of a dotted recipe key changes, in order."""
+    if _covers(EVAL_DATA, key):
+        yield from ("prepare", "evaluate", "report")
+        return
     reads = [any(_covers(part, key) for part in RECIPE_KEYS[stage]) for stage in STAGES]
     if True in reads:
         yield from STAGES[reads.index(True) :]

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Gt, Le
 from pydantic import BeforeValidator, Field, PositiveInt
 
 _COUNT_SUFFIXES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -12,7 +12,7 @@ _BYTE_SUFFIXES = {
     **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
 }
-_NUMBER = re.compile(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_NUMBER = re.compile(r"\s*([0-9][0-9_]{0,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*")
 
 
 def parse_count(value: object) -> object:
@@ -63,9 +63,18 @@ def format_duration(seconds: float) -> str:
 _CountText = Annotated[str, Field(pattern=r"^[0-9][0-9_]*(\.[0-9]+)? *[KMBTkmbt]?$")]
 _BytesText = Annotated[str, Field(pattern=r"^[0-9][0-9_]*(\.[0-9]+)? *([KMGT]i?)?B$")]
 
+MAX_INTEGER = 2**63 - 1
+"""The largest whole number of TOML."""
+
 TokenCount = Annotated[
-    int, Gt(0), BeforeValidator(parse_count, json_schema_input_type=PositiveInt | _CountText)
+    int,
+    Gt(0),
+    Le(MAX_INTEGER),
+    BeforeValidator(parse_count, json_schema_input_type=PositiveInt | _CountText),
 ]
 ByteCount = Annotated[
-    int, Gt(0), BeforeValidator(parse_bytes, json_schema_input_type=PositiveInt | _BytesText)
+    int,
+    Gt(0),
+    Le(MAX_INTEGER),
+    BeforeValidator(parse_bytes, json_schema_input_type=PositiveInt | _BytesText),
 ]

@@ -1,13 +1,15 @@
 """pydantic's errors in the words of a recipe."""
 
+import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from fsft.recipes.keys import join_key
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe
 
@@ -20,6 +22,8 @@ _EXPECTED = {
     "dict": "a table",
     "model": "a table",
 }
+_SHOWN_LENGTH = 60
+"""How much of a wrong value a message repeats."""
 
 
 def describe(errors: Iterable[ErrorDetails]) -> list[Problem]:
@@ -27,7 +31,7 @@ def describe(errors: Iterable[ErrorDetails]) -> list[Problem]:
     by_key: dict[str, list[ErrorDetails]] = {}
     for details in errors:
         path = _key_path(details)
-        by_key.setdefault(".".join(str(part) for part in path), []).append(details)
+        by_key.setdefault(join_key(path), []).append(details)
     return [_problem(key, details) for key, details in by_key.items()]
 
 
@@ -41,9 +45,15 @@ def _problem(key: str, errors: list[ErrorDetails]) -> Problem:
     if first["type"] == "missing":
         return Problem(key=key, reason="is missing.", example=example)
     if first["type"] == "value_error":
-        return Problem(key=key, reason=f"{first['ctx']['error']}.", example=example)
-    reasons = " and ".join(dict.fromkeys(_reason(details) for details in errors))
-    return Problem(key=key, reason=f"{_toml(first['input'])} {reasons}.", example=example)
+        reason = str(first["ctx"]["error"])
+        return Problem(
+            key=key, reason=f"{reason}.", example="" if _holds_example(reason) else example
+        )
+    return Problem(key=key, reason=f"{_shown(first['input'])} {_reasons(errors)}.", example=example)
+
+
+def _holds_example(reason: str) -> bool:
+    return " = " in reason
 
 
 def field_at(path: list[str | int]) -> FieldInfo | None:
@@ -91,20 +101,28 @@ def _key_path(details: ErrorDetails) -> list[str | int]:
             path.append(part)
         elif model is not None and part in _fields(model):
             path.append(part)
-            model = table_model(_fields(model)[part].annotation)
+            annotation = _fields(model)[part].annotation
+            if _has_free_keys(annotation):
+                # After each key pydantic names the kind of value that it tried.
+                return path + list(details["loc"][len(path) :: 2])
+            model = table_model(annotation)
     if details["type"] == "extra_forbidden":
         path.append(details["loc"][-1])
     return path
 
 
+def _has_free_keys(annotation: Any) -> bool:
+    return any(get_origin(kind) is dict for kind in (annotation, *get_args(annotation)))
+
+
 def _unknown_key(key: str, path: list[str | int]) -> Problem:
-    names = ".".join(part for part in path if isinstance(part, str))
+    *tables, leaf = [part for part in path if isinstance(part, str)]
+    table = ".".join(tables)
+    names = f"{table}.{leaf}" if table else leaf
     known = list(all_keys())
-    table = names.rpartition(".")[0]
     siblings = [name for name in known if name.rpartition(".")[0] == table]
     nearest = get_close_matches(names, siblings, n=1, cutoff=0.75)
     if not nearest:
-        leaf = names.rpartition(".")[2]
         nearest = [name for name in known if name.rpartition(".")[2] == leaf][:1]
     if not nearest:
         nearest = get_close_matches(names, known, n=1, cutoff=0.75)
@@ -113,12 +131,19 @@ def _unknown_key(key: str, path: list[str | int]) -> Problem:
 
 
 def _example(path: list[str | int], field: FieldInfo | None) -> str:
-    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    names = [part for part in path if isinstance(part, str)]
     if field is not None and field.examples:
-        return f"{name} = {_toml(field.examples[0])}"
+        example = field.examples[0]
+        is_written = isinstance(example, str) and example.startswith("{")
+        return f"{names[-1]} = {example if is_written else json.dumps(example)}"
     if field is not None and (table := table_model(field.annotation)):
-        inner = next(iter(_required(table)), next(iter(_fields(table).items())))
-        return f"[{name}] with {_example([inner[0]], inner[1])}"
+        name, inner = next(_required(table), next(iter(_fields(table).items())))
+        if table_model(inner.annotation):
+            return _example([*names, name], inner)
+        header = f"[{join_key(names)}]"
+        if get_origin(field.annotation) is list:
+            header = f"[{header}]"
+        return f"{header} with {_example([name], inner)}"
     return ""
 
 
@@ -126,20 +151,38 @@ def _required(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     return ((name, field) for name, field in _fields(model).items() if field.is_required())
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, str):
-        return value if value.startswith("{") else f'"{value}"'
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _shown(value: Any) -> str:
+    """A wrong value as TOML writes it, on one line and not longer than a person reads."""
+    if isinstance(value, dict | list):
+        return "the table" if isinstance(value, dict) else "the list"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 1]}…"
+
+
+def _reasons(errors: list[ErrorDetails]) -> str:
+    """Of a union's branches, the one whose kind of value it is counts; else each is named."""
+    of_its_kind = [details for details in errors if not _is_other_kind(details["type"])]
+    reasons = dict.fromkeys(_reason(details) for details in of_its_kind or errors)
+    first, *others = reasons
+    return " or ".join([first, *(reason.removeprefix("is not ") for reason in others)])
+
+
+def _is_other_kind(error_type: str) -> bool:
+    return error_type.endswith("_type") or error_type == "literal_error"
 
 
 def _reason(details: ErrorDetails) -> str:
     """Why the value is wrong, to be read after the value."""
     kind = details["type"]
     if kind == "literal_error":
-        return f"is not one of {details['ctx']['expected']}"
+        expected = details["ctx"]["expected"]
+        return f"is not one of {expected}" if " or " in expected else f"is not {expected}"
     if kind == "string_pattern_mismatch":
-        return "may only hold letters, digits, '.', '_' and '-'"
+        return "must begin with a letter or digit, and may hold only these, '.', '_' and '-'"
+    if kind == "invalid-json-value":
+        return "is not text, a number, true, false, a list or a table"
     if kind.endswith("_type"):
         expected = _EXPECTED.get(kind.removesuffix("_type"), kind.removesuffix("_type"))
         return f"is not {expected}"
-    return details["msg"].removeprefix("Input ").replace("should", "must")
+    message = details["msg"].partition(" after validation")[0]
+    return message[max(0, message.find("should")) :].replace("should", "must")

@@ -11,7 +11,7 @@ from typing import Any
 
 from fsft.recipes.fingerprint import file_sha256, fingerprint
 from fsft.recipes.schema import Recipe, to_document
-from fsft.recipes.stages import STAGES, Stage, recipe_part
+from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
 from fsft.runtime.run_directory import write_json
 
 DATA_LAYOUT = 1
@@ -45,21 +45,33 @@ def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
 
 
 def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
-    """The fingerprint of each stage: its part of the recipe, its files, and the stage before."""
+    """The fingerprint of each stage: its part of the recipe, its files, and the stages before."""
     document = to_document(recipe)
     _forget_paths(document, inputs)
-    files = [(i.key, Path(i.path).name, i.num_bytes, i.sha256, i.modified) for i in inputs]
-    before = fingerprint({"layout": DATA_LAYOUT, "files": [f for f in files if _is_content(f)]})
-    prints: dict[Stage, str] = {}
-    for stage in STAGES:
-        extra = files if stage == "train" else []
-        before = fingerprint([before, recipe_part(stage, document), extra])
-        prints[stage] = before
-    return prints
+    learned = {**document, "data": {k: v for k, v in document["data"].items() if k != "eval"}}
+    to_learn = [item for item in inputs if not item.key.startswith(EVAL_DATA)]
+    content = [item for item in inputs if item.sha256]
+
+    def of(stage: Stage, *before: object) -> str:
+        return fingerprint([*before, recipe_part(stage, document)])
+
+    prepare = of("prepare", DATA_LAYOUT, _identities(content))
+    # Other eval data does not make another model, so training does not depend on all of prepare.
+    train = of("train", DATA_LAYOUT, _identities(to_learn), recipe_part("prepare", learned))
+    convert = of("convert", train)
+    evaluate = of("evaluate", convert, prepare)
+    return {
+        "prepare": prepare,
+        "train": train,
+        "convert": convert,
+        "evaluate": evaluate,
+        "report": of("report", evaluate),
+    }
 
 
-def _is_content(file: tuple[str, str, int, str, int]) -> bool:
-    return bool(file[3])
+def _identities(inputs: list[Input]) -> list[object]:
+    """What makes files the same, wherever they lie."""
+    return [(i.key, Path(i.path).name, i.num_bytes, i.sha256, i.modified) for i in inputs]
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:

@@ -19,7 +19,7 @@ from fsft.recipes.events import (
     StageStarted,
 )
 from fsft.recipes.inputs import missing_inputs, resolve_paths
-from fsft.recipes.problems import ExitCode, FsftError, Refused, Stopped
+from fsft.recipes.problems import ExitCode, FsftError, Problem, Refused, Stopped
 from fsft.recipes.schema import Recipe
 from fsft.recipes.stages import STAGES, Stage
 from fsft.recipes.writing import to_toml
@@ -78,7 +78,10 @@ def plan_run(
     `first` is done again in any case, with all after it; nothing after `last` is done. Raises
     Refused when something that the run needs is missing.
     """
-    if problems := missing_inputs(recipe, recipe_folder):
+    problems = missing_inputs(recipe, recipe_folder)
+    if runs_folder.exists() and not runs_folder.is_dir():
+        problems.append(Problem(file=str(runs_folder), reason="is a file, not a folder for runs."))
+    if problems:
         raise Refused(*problems)
     recipe = resolve_paths(recipe, recipe_folder)
     inputs = find_inputs(recipe, runs_folder / ".file-hashes.json")

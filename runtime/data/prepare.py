@@ -84,6 +84,9 @@ def _prepare_split(
             f"the end-of-text token {tokenizer.eos_token!r} is never learned in {split}: the model "
             "may not know when to stop. Check that the chat template ends an answer with it."
         )
+    for source in counts.sources:
+        if reasons := _left_out(source):
+            context.warn(f"{source.path}: of {source.num_read} rows, left out: {reasons}.")
     counts.packing_efficiency = counts.num_tokens / (counts.num_rows * data.sequence_length)
     write_arrow(parquet, folder / f"{split}.arrow")
     return counts
@@ -169,18 +172,22 @@ def _require_template(tokenizer: Any, data: Data) -> None:
 
 def _why_nothing_is_left(counts: SplitCounts) -> Iterator[Problem]:
     for source in counts.sources:
-        reasons = {
-            "that could not be read": source.num_broken,
-            "empty": source.num_empty,
-            "longer than sequence_length": source.num_too_long,
-            "in which the chat template leaves no token to learn": source.num_fully_masked,
-        }
-        found = ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number)
         yield Problem(
             file=source.path,
-            reason=f"no sample is left to learn from; rows: {found or 'none'}.",
+            reason=f"no sample is left to learn from; rows: {_left_out(source) or 'none'}.",
             example="check data.template, data.sequence_length and the answers in the file",
         )
+
+
+def _left_out(source: SourceCounts) -> str:
+    """How many rows were left out, by reason; empty when none was."""
+    reasons = {
+        "that could not be read": source.num_broken,
+        "empty": source.num_empty,
+        "longer than sequence_length": source.num_too_long,
+        "in which the chat template leaves no token to learn": source.num_fully_masked,
+    }
+    return ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number)
 
 
 def _summary(train: SplitCounts) -> str:

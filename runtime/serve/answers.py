@@ -15,11 +15,9 @@ class Answerer:
     """A model and its tokenizer, ready to answer."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        """`model` is a transformers model in eval mode; `tokenizer` has a chat template."""
+        """`model` is a transformers model in eval mode, `tokenizer` the one of its training."""
         self.model = model
         self.tokenizer = tokenizer
-        if not tokenizer.chat_template:
-            raise Refused("the model's tokenizer has no chat template, so it cannot be asked.")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -56,6 +54,8 @@ class Answerer:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """One answer for each dialogue, in their order; greedy at temperature 0."""
+        if dialogues and not self.tokenizer.chat_template:
+            raise Refused("the model's tokenizer has no chat template, so it cannot be asked.")
         prompts = [self._prompt_ids(dialogue) for dialogue in dialogues]
         answers = [""] * len(prompts)
         done = 0

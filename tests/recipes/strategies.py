@@ -59,7 +59,7 @@ DOCUMENTS = st.fixed_dictionaries(
     },
     optional={
         "description": TEXT,
-        "seed": st.integers(0, 2**31),
+        "seed": st.integers(0, 2**31 - 1),
         "parallel": tables(zero=st.sampled_from([0, 1, 2, 3]), micro_batch=st.integers(1, 64)),
         "checkpoint": tables(every=st.integers(1, 1000), keep_last=st.integers(1, 9)),
         "convert": tables(max_shard_size=st.one_of(st.integers(1, 10**12), st.just("5GB"))),

@@ -62,15 +62,18 @@ def test_lines_are_found_in_arrays_of_tables_strings_and_dotted_keys() -> None:
         "[[t]]\nx = 1\n[[t]]\nx = 2\n[t.inner]\ny = 3\n[ u . v ] # why\nz = 4\n"
     )
     assert key_lines(text) == {
+        "a": 1,
         "a.b": 1,
         "quoted": 2,
         "s": 3,
+        "t": 6,
         "t.0": 6,
         "t.0.x": 7,
         "t.1": 8,
         "t.1.x": 9,
         "t.1.inner": 10,
         "t.1.inner.y": 11,
+        "u": 12,
         "u.v": 12,
         "u.v.z": 13,
     }

@@ -43,6 +43,9 @@ def main() -> None:
         # The reader of our output, such as `head`, has gone; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.FAILED)
+    except OSError as error:
+        show_problems([f"{error.filename or 'a file'}: {error.strerror}."])
+        sys.exit(ExitCode.FAILED)
     except Exception as error:  # noqa: BLE001 - the last place that can say it kindly
         show_problems([_unexpected(error)])
         sys.exit(ExitCode.FAILED)

@@ -1,0 +1,90 @@
+"""What makes a stage run again, and what does not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fsft.recipes.files import read_recipe
+from fsft.recipes.stages import STAGES
+from fsft.runtime.run import plan_run
+from tests.support import QUESTIONS, TINY_RECIPE, dialogue, write_jsonl, write_tiny_recipe
+
+WITH_EVAL = TINY_RECIPE.replace(
+    "[data.tokenizer]", '[[data.eval]]\npath = "eval.jsonl"\n\n[data.tokenizer]'
+)
+
+
+def prints(folder: Path, *overrides: str) -> dict[str, str]:
+    recipe = read_recipe(folder / "tiny.toml", overrides)
+    return dict(plan_run(recipe, folder, folder / "runs").fingerprints)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_tiny_recipe(tmp_path, WITH_EVAL)
+    write_jsonl(tmp_path / "eval.jsonl", [dialogue(*QUESTIONS[0])])
+    return tmp_path
+
+
+def changed(folder: Path, change: Callable[[], object], *overrides: str) -> set[str]:
+    before = prints(folder)
+    change()
+    after = prints(folder, *overrides)
+    return {stage for stage in STAGES if before[stage] != after[stage]}
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("data.sequence_length=64", set(STAGES)),
+        ("data.train.0.max_samples=3", set(STAGES)),
+        ("optimizer.learning_rate=1e-3", {"train", "convert", "evaluate", "report"}),
+        ("seed=8", {"train", "convert", "evaluate", "report"}),
+        ("model.config.hidden_size=64", {"train", "convert", "evaluate", "report"}),
+        ("data.eval.0.max_samples=3", {"prepare", "evaluate", "report"}),
+        ("convert.dtype=bfloat16", {"convert", "evaluate", "report"}),
+        ("evaluate.samples=1", {"evaluate", "report"}),
+        ('description="why"', {"report"}),
+        ("checkpoint.every=1", set()),
+        ("serve.port=81", set()),
+    ],
+)
+def test_a_changed_key_redoes_what_depends_on_it(
+    folder: Path, override: str, stages: set[str]
+) -> None:
+    assert changed(folder, lambda: None, override) == stages
+
+
+def test_changed_training_data_redoes_everything(folder: Path) -> None:
+    rows = [dialogue(*pair) for pair in QUESTIONS[:-1]]
+    assert changed(folder, lambda: write_jsonl(folder / "train.jsonl", rows)) == set(STAGES)
+
+
+def test_changed_eval_data_does_not_train_again(folder: Path) -> None:
+    rows = [dialogue(*QUESTIONS[1])]
+    found = changed(folder, lambda: write_jsonl(folder / "eval.jsonl", rows))
+    assert found == {"prepare", "evaluate", "report"}
+
+
+def test_moved_or_touched_files_change_nothing(folder: Path, tmp_path: Path) -> None:
+    assert changed(folder, (folder / "train.jsonl").touch) == set()
+    before = prints(folder)
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved, ignore=shutil.ignore_patterns("moved", "runs"))
+    assert prints(moved) == before
+
+
+def test_other_weights_in_a_model_folder_train_again(folder: Path) -> None:
+    base = folder / "base"
+    base.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (base / name).write_text("{}")
+    start, end = WITH_EVAL.index("[model]"), WITH_EVAL.index("[data]")
+    text = WITH_EVAL[:start] + '[model]\npath = "base"\n\n' + WITH_EVAL[end:]
+    text = text.replace("[data.tokenizer]\nvocab_size = 320\n", "")
+    (folder / "tiny.toml").write_text(text)
+    found = changed(folder, lambda: (base / "model.safetensors").write_text("{ }"))
+    assert found == {"train", "convert", "evaluate", "report"}
+    assert changed(folder, lambda: (base / "tokenizer.json").write_text("{ }")) == set(STAGES)
