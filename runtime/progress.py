@@ -41,6 +41,7 @@ class ProgressDisplay:
         self._file = events_file
         self._offset = events_file.stat().st_size if events_file.exists() else 0
         self._console = console
+        self._is_coloured = console.is_terminal and not console.no_color
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,6 +53,7 @@ class ProgressDisplay:
         )
         self._bar: TaskID | None = None
         self._shown = time.monotonic()
+        self._heard: dict[str, tuple[int, float]] = {}
         self._pace = Pace()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
@@ -92,7 +94,8 @@ class ProgressDisplay:
         if isinstance(event, StageStarted):
             self._begin(event.stage)
         elif isinstance(event, StageProgress):
-            self._advance(f"{event.stage}: {event.task}", event.done, event.total, "")
+            task = f"{event.stage}: {event.task}"
+            self._advance(task, event.done, event.total, self._time_left(task, event))
         elif isinstance(event, TrainStarted):
             self._pace = Pace(event.total_steps)
             self._print(Text(train_line(event)))
@@ -102,7 +105,7 @@ class ProgressDisplay:
         elif isinstance(event, CheckpointSaved):
             self._print(Text(f"  checkpoint {event.path} ({event.seconds:.1f} s)", style="dim"))
         elif isinstance(event, SampleShown):
-            self._print(sample_text(event, marks=not self._console.is_terminal))
+            self._print(sample_text(event, marks=not self._is_coloured))
         elif isinstance(event, StageFinished):
             self._end()
             duration = format_duration(event.seconds)
@@ -115,6 +118,14 @@ class ProgressDisplay:
             self._print(Text.assemble(("! ", "yellow"), event.message))
         elif isinstance(event, Failed):
             self._end()
+
+    def _time_left(self, task: str, event: StageProgress) -> str:
+        """By the pace since this task was first heard of; nothing is known at its first word."""
+        first_done, first_time = self._heard.setdefault(task, (event.done, event.time))
+        if not event.total or event.done <= first_done:
+            return ""
+        pace = (event.time - first_time) / (event.done - first_done)
+        return f"{format_duration((event.total - event.done) * pace)} left"
 
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fsft.cli.options import JsonOption
+
 if TYPE_CHECKING:
     from fsft.runtime.serve.server import ServerAddress
 
@@ -33,7 +35,7 @@ def generate(
     temperature: Annotated[
         float, typer.Option(min=0, help="0 takes the likeliest token; higher is more varied.")
     ] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print jsonl.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask the trained model of a run, one question or a whole file of them."""
     from fsft.recipes.problems import Problem, RecipeError

@@ -2,21 +2,20 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from fsft.cli.options import JsonOption, RecipeArgument, SetOption
 
 if TYPE_CHECKING:
     from fsft.recipes.schema import Recipe
 
 
 def check(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Find all problems of a recipe at once, and those of the files that it names."""
     from fsft.recipes.files import read_recipe

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fsft.cli.options import JsonOption, RecipeArgument
+
 if TYPE_CHECKING:
     from fsft.recipes.schema import Recipe
 
 recipe_app = typer.Typer(no_args_is_help=True, help="List, show, begin and compare recipes.")
-
-RecipeArgument = Annotated[
-    str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
 @recipe_app.command("list")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fsft.cli.options import JsonOption, RecipeArgument, SetOption
 from fsft.recipes.stages import Stage
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
-    ] = None,
+    recipe: RecipeArgument,
+    set_: SetOption = None,
     runs: Annotated[Path, typer.Option(help="The folder that holds run directories.")] = Path(
         "runs"
     ),
@@ -32,7 +30,7 @@ def run(
     ] = None,
     until: Annotated[Stage | None, typer.Option(help="Do nothing after this stage.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a recipe to the end: prepare, train, convert, evaluate, report."""
     from fsft.recipes.files import read_recipe
