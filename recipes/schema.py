@@ -5,15 +5,26 @@ recipe, the description in the JSON Schema, and says the unit. `examples` are sh
 about a wrong value.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticKnownError
 
 from fsft.recipes.units import ByteCount, TokenCount
 
 SCHEMA_VERSION = 1
 
 DataFormat = Literal["messages", "alpaca", "sharegpt", "prompt_answer", "text"]
+
+
+def _refuse_lookalikes(value: object) -> object:
+    """For Python, but not for TOML, true and 1.0 equal 1."""
+    if isinstance(value, bool | float):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+_WholeNumber = BeforeValidator(_refuse_lookalikes)
 
 
 class Table(BaseModel):
@@ -43,7 +54,7 @@ class Model(Table):
         default="auto", examples=["sdpa"]
     )
     """The attention kernel; auto is flash_attention_2 where installed on a GPU, else sdpa."""
-    config: dict[str, Any] | None = Field(
+    config: dict[str, JsonValue] | None = Field(
         default=None, examples=['{ model_type = "llama", hidden_size = 256 }']
     )
     """The transformers configuration of a model made from nothing; needs init = "random"."""
@@ -108,7 +119,9 @@ class Hardware(Table):
 
     accelerator: Literal["auto", "cpu", "cuda"] = Field(default="auto", examples=["cpu"])
     """The kind of device; auto is cuda where there is one, else cpu."""
-    devices_per_node: int | Literal["auto"] = Field(default="auto", examples=[2])
+    devices_per_node: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto", examples=[2]
+    )
     """Processes to start, one a device; auto is every GPU, or 2 on cpu."""
 
 
@@ -139,7 +152,7 @@ class Method(Table):
 class Parallel(Table):
     """How the work is spread. Global batch = micro_batch × gradient_accumulation × processes."""
 
-    zero: Literal[0, 1, 2, 3] = Field(default=1, examples=[2])
+    zero: Annotated[Literal[0, 1, 2, 3], _WholeNumber] = Field(default=1, examples=[2])
     """DeepSpeed ZeRO stage: 0 nothing, 1 optimizer state, 2 gradients too, 3 weights too."""
     micro_batch: int = Field(default=1, ge=1, examples=[4])
     """Rows that one process computes at once."""
@@ -158,7 +171,9 @@ class Optimizer(Table):
     """How the learning rate goes on after warmup; cosine and linear end at 0."""
     warmup: float = Field(default=0.03, ge=0, lt=1, examples=[0.03])
     """The share of all steps in which the learning rate rises from 0."""
-    betas: list[float] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        default=[0.9, 0.95], min_length=2, max_length=2, examples=[[0.9, 0.95]]
+    )
     """Decay of the first and the second moment."""
     eps: float = Field(default=1e-8, gt=0, examples=[1e-8])
     """Added to the root of the second moment."""
@@ -215,9 +230,11 @@ class Serve(Table):
 class Recipe(Table):
     """A fine-tuning run, written down."""
 
-    schema_: Literal[1] = Field(alias="schema", examples=[1])
+    schema_: Annotated[Literal[1], _WholeNumber] = Field(alias="schema", examples=[1])
     """The version of the recipe format."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["qwen2.5-7b-law"])
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, examples=["qwen2.5-7b-law"]
+    )
     """A short name; the run directory and the served model are called after it."""
     description: str = Field(default="", examples=["What this run is for"])
     """What the run is for, for the people who read it."""

@@ -21,10 +21,8 @@ MAX_WRONG = 20
 def evaluate(context: StageContext) -> str:
     """Write exact match, loss and sample answers to the run's evaluate folder."""
     settings = context.recipe.evaluate
-    answerer = Answerer.load(context.run.model)
     questions = list(islice(_questions(context.recipe), settings.max_samples))
-    answers = _ask(context, "answer", answerer, questions)
-    loss = _mean_loss(context, answerer.model)
+    answers, loss = _examine_trained(context, questions)
     right = [q.expected == answer for q, answer in zip(questions, answers, strict=True)]
     exact_match = sum(right) / len(right) if right else None
     wrong = [
@@ -43,6 +41,15 @@ def evaluate(context: StageContext) -> str:
     }
     write_json(context.run.evaluation, results)
     return _summary(exact_match, len(questions), loss)
+
+
+def _examine_trained(
+    context: StageContext, questions: Sequence[Question]
+) -> tuple[list[str], float | None]:
+    """Answers and mean loss; the model is gone on return, which leaves room for the next one."""
+    answerer = Answerer.load(context.run.model)
+    answers = _ask(context, "answer", answerer, questions)
+    return answers, _mean_loss(context, answerer.model)
 
 
 def _questions(recipe: Recipe) -> Iterator[Question]:
@@ -88,10 +95,13 @@ def _samples(
 
 def _untrained(context: StageContext) -> Answerer:
     """The model as it was before training: loaded, or drawn again from the seed."""
+    import torch
+
     from fsft.runtime.train.model import build_model, load_tokenizer
 
     tokenizer = load_tokenizer(context.run.tokenizer)
-    return Answerer(build_model(context.recipe, tokenizer, "cpu").eval(), tokenizer)
+    model = build_model(context.recipe, tokenizer, "cpu")
+    return Answerer(model.to(getattr(torch, context.recipe.convert.dtype)), tokenizer)
 
 
 def _mean_loss(context: StageContext, model: Any) -> float | None:

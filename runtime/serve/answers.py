@@ -15,20 +15,21 @@ class Answerer:
     """A model and its tokenizer, ready to answer."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        """`model` is a transformers model in eval mode, `tokenizer` the one of its training."""
-        self.model = model
+        """Put a transformers model, with the tokenizer of its training, on the best device here."""
+        import torch
+
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self.model = model.to(device).eval()
         self.tokenizer = tokenizer
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The model in a Hugging Face folder, on the best device here, in its stored type."""
-        import torch
+        """The model in a Hugging Face folder, in its stored type."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
         if not sys.stderr.isatty():
             disable_progress_bar()
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModelForCausalLM.from_pretrained(
@@ -42,7 +43,7 @@ class Answerer:
                     example="finish the run first, with fsft run",
                 )
             ) from error
-        return cls(model.to(device).eval(), tokenizer)
+        return cls(model, tokenizer)
 
     def answer(
         self,

@@ -26,6 +26,7 @@ from tests.support import (
     fsft_environment,
     only_run,
     steps_in,
+    write_jsonl,
     write_tiny_recipe,
 )
 
@@ -313,3 +314,15 @@ def test_two_runs_of_one_recipe_at_once_are_refused(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 75
+
+
+def test_plain_text_is_trained_on_without_questions(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "train.jsonl", [{"text": answer} for _, answer in QUESTIONS])
+    done = fsft("run", "tiny.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((only_run(tmp_path) / "report" / "report.json").read_text())
+    assert report["exact_match"] is None
+    assert report["num_questions"] == 0
+    assert report["evaluation_loss"] > 0
+    assert report["data"]["splits"]["train"]["sources"][0]["format"] == "text"
