@@ -17,6 +17,8 @@ from fsft.recipes.schema import SCHEMA_VERSION, Recipe
 from fsft.recipes.units import MAX_INTEGER
 from fsft.recipes.wording import describe
 
+_MAX_DEPTH = 50
+
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in `path`, with `key=value` overrides applied.
@@ -55,7 +57,7 @@ def parse_recipe(text: str, *, file: str = "", overrides: Sequence[str] = ()) ->
     overridden = apply_overrides(document, overrides)
     lines = key_lines(text)
     recipe = None
-    problems = list(_too_large_numbers(document))
+    problems = list(_unusable_values(document))
     if not problems:
         try:
             recipe = Recipe.model_validate(document)
@@ -80,10 +82,13 @@ def _load(text: str, file: str) -> dict[str, Any]:
     raise RecipeError(problem)
 
 
-def _too_large_numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
-    if isinstance(value, dict | list):
+def _unusable_values(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    """What Python would take and no other reader of TOML would."""
+    if len(path) > _MAX_DEPTH:
+        yield Problem(key=join_key(path[:1]), reason="is nested too deeply.")
+    elif isinstance(value, dict | list):
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _too_large_numbers(inner, (*path, name))
+            yield from _unusable_values(inner, (*path, name))
     elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
         yield Problem(key=join_key(path), reason="the number does not fit into 64 bits.")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe, Source
-from fsft.recipes.shipped import resolve_path
+from fsft.recipes.shipped import LIBRARY_PREFIX, resolve_path
 
 DATA_ENDINGS = (".json", ".jsonl", ".parquet")
 CHAT_TEMPLATES = ("chatml",)
@@ -23,12 +23,17 @@ def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
     ]
 
 
-def resolve_paths(recipe: Recipe, recipe_folder: Path) -> Recipe:
-    """The recipe with absolute paths, to be run from anywhere; hub ids stay as they are."""
+def resolve_paths(recipe: Recipe, recipe_folder: Path, *, keep_library: bool = False) -> Recipe:
+    """The recipe with absolute paths, to be run from anywhere; hub ids stay as they are.
+
+    `keep_library` leaves "library:NAME" as it is, which also means the same on other machines.
+    """
 
     def resolved(sources: list[Source]) -> list[Source]:
         return [
-            source.model_copy(update={"path": str(resolve_path(source.path, recipe_folder))})
+            source
+            if keep_library and source.path.startswith(LIBRARY_PREFIX)
+            else source.model_copy(update={"path": str(resolve_path(source.path, recipe_folder))})
             for source in sources
         ]
 

@@ -35,11 +35,11 @@ def resolve_path(text: str, recipe_folder: Path) -> Path:
     Raises Refused when the text cannot be a path.
     """
     if text.startswith(LIBRARY_PREFIX):
-        return library_folder() / "data" / text.removeprefix(LIBRARY_PREFIX)
+        recipe_folder, text = library_folder() / "data", text.removeprefix(LIBRARY_PREFIX)
     try:
         return (recipe_folder / Path(text).expanduser()).resolve()
-    except (RuntimeError, ValueError) as error:
-        raise Refused(Problem(reason=f"{text!r} cannot be a path: {error}.")) from None
+    except (RuntimeError, ValueError):
+        raise Refused(Problem(reason=f"{text!r} cannot be a path.")) from None
 
 
 def is_file(path: Path) -> bool:

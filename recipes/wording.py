@@ -185,4 +185,6 @@ def _reason(details: ErrorDetails) -> str:
         expected = _EXPECTED.get(kind.removesuffix("_type"), kind.removesuffix("_type"))
         return f"is not {expected}"
     message = details["msg"].partition(" after validation")[0]
+    message = message.replace("greater than or equal to", "at least")
+    message = message.replace("less than or equal to", "at most")
     return message[max(0, message.find("should")) :].replace("should", "must")

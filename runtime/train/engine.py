@@ -1,5 +1,6 @@
 """The DeepSpeed engine for a recipe."""
 
+import math
 from typing import Any
 
 import torch
@@ -26,18 +27,14 @@ def make_engine(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> Any
     return engine
 
 
-def gradient_step(engine: Any) -> float:
-    """Update the weights from the accumulated gradients; returns their norm before clipping.
-
-    ZeRO and bf16 keep the norm that they clip by. Plain float32 training does not, but leaves the
-    whole averaged gradient in each process until the step.
-    """
-    own_norm = None
-    if engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled():
-        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
-        own_norm = torch.nn.utils.get_total_norm(gradients)
+def gradient_step(engine: Any, recipe: Recipe) -> float:
+    """Update the weights from the accumulated gradients; returns their norm before clipping."""
+    norm = None
+    if _is_plain(recipe):
+        limit = recipe.optimizer.clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(engine.module.parameters(), limit)
     engine.step()
-    return float(engine.get_global_grad_norm() if own_norm is None else own_norm)
+    return float(engine.get_global_grad_norm() if norm is None else norm)
 
 
 def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
@@ -45,9 +42,17 @@ def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": recipe.parallel.micro_batch,
         "gradient_accumulation_steps": recipe.parallel.gradient_accumulation,
-        "gradient_clipping": recipe.optimizer.clip,
+        "gradient_clipping": 0.0 if _is_plain(recipe) else recipe.optimizer.clip,
         "zero_optimization": {"stage": recipe.parallel.zero},
         "bf16": {"enabled": recipe.model.dtype == "bfloat16"},
         # fsft reports each step itself.
         "steps_per_print": 2**62,
     }
+
+
+def _is_plain(recipe: Recipe) -> bool:
+    """Float32 without ZeRO: every process holds the whole averaged gradient until the step.
+
+    There DeepSpeed clips by a norm that it does not tell, so fsft clips instead.
+    """
+    return recipe.parallel.zero == 0 and recipe.model.dtype == "float32"

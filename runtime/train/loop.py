@@ -104,7 +104,7 @@ class Trainer:
         dist.all_reduce(shared)
         loss_value, asked = shared.tolist()
         self._require_finite(step, "loss", loss_value)
-        grad_norm = gradient_step(self.engine)
+        grad_norm = gradient_step(self.engine, self.recipe)
         self._require_finite(step, "gradient norm", grad_norm)
         self.step = step
         if self.events:

@@ -12,7 +12,7 @@ from fsft.recipes.diff import diff_recipes
 from fsft.recipes.files import parse_recipe, read_recipe
 from fsft.recipes.positions import key_lines
 from fsft.recipes.problems import RecipeError
-from fsft.recipes.schema import Recipe, Table
+from fsft.recipes.schema import Recipe, Table, to_document
 from fsft.recipes.shipped import find_recipe, shipped_recipes
 from fsft.recipes.wording import all_keys, field_at, table_model
 from fsft.recipes.writing import to_toml
@@ -79,6 +79,20 @@ def test_all_problems_are_told_at_once_each_with_its_line() -> None:
         (27, "optimizer.learning_rte"),
         (29, "paralel"),
         (33, "parallel.zero"),
+    }
+
+
+def test_problems_inside_brackets_and_dotted_keys_have_their_own_lines() -> None:
+    rows = 'data.train = [\n  { path = "a" }, # one\n  { path = 1, formt = "text" },\n]\n'
+    text = f'schema = 1\nname = "x"\n{rows}optimizer.clip = "tight"\nbudget = {{ steps = 0 }}\n'
+    found = {key: line for line, key, _ in problems_of(text)}
+    assert found == {
+        "data.train.1.path": 5,
+        "data.train.1.formt": 5,
+        "optimizer.clip": 7,
+        "optimizer.learning_rate": 7,
+        "budget.steps": 8,
+        "model": None,
     }
 
 
@@ -197,22 +211,83 @@ def test_a_written_recipe_explains_every_key() -> None:
             assert f"# {field.description}" == lines[line - 2], key
 
 
-def leaf_fields() -> list[str]:
-    keys = (key for key in all_keys() if not key.startswith(("model.", "budget.")))
-    return [key for key in keys if (field := field_at(list(key.split(".")))) and field.examples]
+LEAF_KEYS = [
+    key
+    for key in all_keys()
+    if (field := field_at(list(key.split(".")))) and not table_model(field.annotation)
+]
+NEEDED_BESIDES = {
+    "model.path": ['model={ init = "random" }'],
+    "model.revision": ['model={ init = "random", path = "x" }'],
+    "data.eval.path": ['data.eval=[{ path = "x" }]'],
+    "data.eval.format": ['data.eval=[{ path = "x" }]'],
+    "data.eval.max_samples": ['data.eval=[{ path = "x" }]'],
+    "budget.epochs": ["budget={}"],
+    "budget.tokens": ["budget={}"],
+    "evaluate.split": ['data.eval=[{ path = "x" }]'],
+}
 
 
-@pytest.mark.parametrize("key", leaf_fields())
-def test_every_example_is_itself_valid(key: str) -> None:
-    field = field_at(list(key.split(".")))
-    assert field
-    example = field.examples[0] if field.examples else None
-    path = key.replace("data.train.", "data.train.0.").replace("data.eval.", "data.train.0.")
-    value = example if not isinstance(example, str) or example.startswith("{") else f'"{example}"'
-    overrides = [f"{path}={str(value).lower() if isinstance(value, bool) else value}"]
-    if key == "evaluate.split":
-        overrides.append('data.eval=[{ path = "x.jsonl" }]')
-    parse_recipe(TINY_RECIPE, overrides=overrides)
+@pytest.mark.parametrize("key", LEAF_KEYS)
+def test_a_value_of_the_wrong_kind_is_told_with_an_example_that_is_right(key: str) -> None:
+    place = key.replace("data.train.", "data.train.0.").replace("data.eval.", "data.eval.0.")
+    besides = NEEDED_BESIDES.get(key, [])
+    (problem,) = (
+        message
+        for _, found, message in problems_of(TINY_RECIPE, *besides, f"{place}=1979-05-27")
+        if found == place
+    )
+    name, equals, example = problem.partition("For example: ")[2].partition(" = ")
+    assert (name, equals) == (key.rpartition(".")[2], " = ")
+    parse_recipe(TINY_RECIPE, overrides=[*besides, f"{place}={example}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=true", "true is not a whole number"),
+        ("seed=1.0", "1.0 is not a whole number"),
+        ("seed=1180591620717411303424", "does not fit into 64 bits"),
+        ("seed=" + "9" * 5000, "…"),
+        ("schema=true", "true is not a whole number"),
+        ("parallel.zero=true", "true is not a whole number"),
+        ("hardware.devices_per_node=0", "0 must be at least 1"),
+        ('hardware.devices_per_node="2"', "\"2\" is not a whole number or 'auto'"),
+        ("optimizer.betas=[0.9]", "must have at least 2 items"),
+        ("optimizer.betas=[0.9, 7]", "optimizer.betas.1: 7 must be less than 1"),
+        ("name='a\tb'", '"a\\tb" must begin with a letter or digit'),
+        ('name="' + "a" * 101 + '"', "at most 100 characters"),
+        ('data.train={ path = "x" }', "For example: [[data.train]] with path"),
+        ('data.train=["x.jsonl"]', '"x.jsonl" is not a table'),
+        ("data.variables.name=3", "data.variables.name: 3 is not text in quotes"),
+        ("model.config.hidden_size=1979-05-27", "model.config.hidden_size: 1979-05-27 is not"),
+        ("model.config.scale=[{ x = nan }]", "model.config.scale.0.x: nan must be a finite"),
+        ("model.init=pretrained", 'set init = "random"'),
+        ("budget.epochs=3", "--set 'budget={ … }' replaces the whole table"),
+        ('budget={ tokens = "0.7 billion" }', '"0.7 billion" is not a whole number'),
+        ('"a.b"=1', '"a.b": unknown key. Known here: schema, name'),
+        ('"a\x1b[31m"=1', "not of the form key=value"),
+        ("model.x." + "a." * 60 + "a=1", "nested too deeply"),
+    ],
+)
+def test_a_message_says_what_is_wrong_with_a_value(override: str, said: str) -> None:
+    (problem,) = problems_of(TINY_RECIPE, override)
+    assert said in problem[2]
+    assert len(problem[2]) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = " + "9" * 5000, "thousands of digits"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        (".".join(["a"] * 3000) + " = 1", "nested too deeply"),
+        ('path = "C:\\data"', "path = 'C:\\data\\x.jsonl' in single quotes"),
+        ('"a\\u001b[31m" = 1', '"a\\u001b[31m": unknown key'),
+    ],
+)
+def test_a_document_made_to_break_things_is_told_like_any_other(text: str, said: str) -> None:
+    assert any(said in message for _, _, message in problems_of(text))
 
 
 def every_table(model: type[Table] = Recipe) -> list[type[Table]]:
@@ -234,9 +309,27 @@ def test_shipped_recipes_are_valid_and_described(name: str) -> None:
     assert recipe.description
 
 
-@given(RECIPES)
-def test_a_recipe_does_not_differ_from_itself(recipe: Recipe) -> None:
-    assert diff_recipes(recipe, recipe) == []
+@given(RECIPES, RECIPES)
+def test_recipes_differ_in_nothing_just_when_they_are_the_same(one: Recipe, other: Recipe) -> None:
+    assert diff_recipes(one, one) == []
+    assert (not diff_recipes(one, other)) == (to_document(one) == to_document(other))
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("model.config.bias=true", [("model.config.bias", None, True)]),
+        ("model.config.rope={}", [("model.config.rope", None, {})]),
+        ("model.config.rope={ a = 1 }", [("model.config.rope.a", None, 1)]),
+        ("model.config.tie_word_embeddings=1", [("model.config.tie_word_embeddings", True, 1)]),
+        ("data.variables={}", [("data.variables.name", "Fero", None)]),
+        ('data.eval=[{ path = "x" }]', [("data.eval.0.path", None, "x")]),
+    ],
+)
+def test_a_diff_names_each_value_by_its_key(override: str, changed: list[Any]) -> None:
+    before, after = parse_recipe(TINY_RECIPE), parse_recipe(TINY_RECIPE, overrides=[override])
+    changes = diff_recipes(before, after)
+    assert [(c.key, c.before, c.after) for c in changes if c.key != "data.eval.0.format"] == changed
 
 
 def test_a_diff_names_the_change_and_what_it_costs() -> None:

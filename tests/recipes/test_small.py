@@ -93,8 +93,10 @@ def test_every_key_of_a_written_recipe_has_its_line(recipe: Recipe) -> None:
                 assert text.splitlines()[lines[f"{name}.{key}"] - 1].startswith(f"{key} = ")
 
 
-def test_a_fingerprint_does_not_depend_on_the_order_of_keys() -> None:
-    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+@given(DOCUMENTS)
+def test_a_fingerprint_does_not_depend_on_the_order_of_keys(document: dict[str, object]) -> None:
+    assert fingerprint(dict(reversed(document.items()))) == fingerprint(document)
+    assert fingerprint({**document, "seed": -1}) != fingerprint(document)
     assert fingerprint({"a": 1, "b": [1, 2]}) != fingerprint({"a": 1, "b": [2, 1]})
 
 
@@ -146,6 +148,10 @@ def test_shipped_recipes_follow_the_json_schema(path: Path) -> None:
         ("parallel", "zerro", 1),
         ("parallel", "zero", "1"),
         ("budget", "steps", 0),
+        ("budget", "tokens", "lots"),
+        ("convert", "max_shard_size", "5 gigs"),
+        ("hardware", "devices_per_node", 0),
+        ("", "schema_", 1),
         ("", "schema", 2),
     ],
 )

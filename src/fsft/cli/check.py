@@ -9,7 +9,7 @@ import typer
 from fsft.cli.options import JsonOption, RecipeArgument, SetOption
 
 if TYPE_CHECKING:
-    from fsft.recipes.schema import Recipe
+    from fsft.recipes.schema import Budget, Hardware, Recipe
 
 
 def check(
@@ -43,14 +43,23 @@ def check(
 
 def describe(recipe: "Recipe") -> str:
     """What the recipe will do, in a line."""
-    budget, hardware = recipe.budget, recipe.hardware
-    length = next(
-        f"{value:g} {name}"
-        for name in ("epochs", "tokens", "steps")
-        if (value := getattr(budget, name)) is not None
-    )
-    processes = hardware.devices_per_node
     return (
-        f"train {recipe.method.type}, {length}, {processes} × {hardware.accelerator}, "
+        f"train {recipe.method.type}, {_length(recipe.budget)}, {_devices(recipe.hardware)}, "
         f"ZeRO {recipe.parallel.zero}, {recipe.model.dtype}"
     )
+
+
+def _length(budget: "Budget") -> str:
+    from fsft.recipes.units import format_count
+
+    if budget.tokens is not None:
+        return f"{format_count(budget.tokens)} tokens"
+    if budget.steps is not None:
+        return f"{budget.steps} step{'' if budget.steps == 1 else 's'}"
+    return f"{budget.epochs:g} epoch{'' if budget.epochs == 1 else 's'}"
+
+
+def _devices(hardware: "Hardware") -> str:
+    kind = "cuda or cpu" if hardware.accelerator == "auto" else hardware.accelerator
+    number = hardware.devices_per_node
+    return kind if number == "auto" else f"{number} × {kind}"

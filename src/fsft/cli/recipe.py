@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +44,8 @@ def show(recipe: RecipeArgument, as_json: JsonOption = False) -> None:
         from rich.console import Console
         from rich.syntax import Syntax
 
-        Console().print(Syntax(to_toml(found), "toml", background_color="default"))
+        text = Syntax("", "toml", theme="ansi_dark").highlight(to_toml(found))
+        Console().print(text, soft_wrap=True, end="")
     else:
         typer.echo(to_toml(found), nl=False)
 
@@ -60,10 +62,8 @@ def new(
     from fsft.recipes.shipped import find_recipe
     from fsft.recipes.writing import to_toml, write_new_file
 
-    found = _read(source)
-    if source.endswith(".toml"):
-        # Its relative paths would mean something else at the new place.
-        found = resolve_paths(found, find_recipe(source).parent)
+    # Relative paths would mean something else at the new place.
+    found = resolve_paths(_read(source), find_recipe(source).parent, keep_library=True)
     if str(path) == "-":
         typer.echo(to_toml(found), nl=False)
         return
@@ -76,14 +76,14 @@ def new(
             Problem(
                 file=str(path),
                 reason="exists already, and is left as it is.",
-                example=f"fsft recipe new {path.with_stem(path.stem + '-2')}",
+                example=f"fsft recipe new {quote(str(path.with_stem(path.stem + '-2')))}",
             )
         ) from None
     except OSError as error:
         raise RecipeError(
             Problem(file=str(path), reason=f"cannot be written: {error.strerror}.")
         ) from None
-    typer.echo(f"Wrote {path}. Edit it, then: fsft check {path}")
+    typer.echo(f"Wrote {path}. Edit it, then: fsft check {quote(str(path))}")
 
 
 @recipe_app.command()
