@@ -360,7 +360,7 @@ def test_any_value_anywhere_is_a_recipe_or_a_named_problem(key: str, value: Any)
     import tomli_w
 
     document = tomllib.loads(TINY_RECIPE)
-    place = document
+    place: Any = document
     *tables, leaf = key.replace("data.train.", "data.train.0.").split(".")
     for name in tables:
         inner: Any = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})

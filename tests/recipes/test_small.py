@@ -86,11 +86,11 @@ def test_every_key_of_a_written_recipe_has_its_line(recipe: Recipe) -> None:
     from fsft.recipes.writing import to_toml
 
     text = to_toml(recipe)
-    lines = key_lines(text)
+    lines, text_lines = key_lines(text), text.split("\n")
     for name, table in to_document(recipe).items():
-        if isinstance(table, dict) and name != "data":
-            for key in table:
-                assert text.splitlines()[lines[f"{name}.{key}"] - 1].startswith(f"{key} = ")
+        for key in table if isinstance(table, dict) else ():
+            line = text_lines[lines[f"{name}.{key}"] - 1]
+            assert line.startswith((f"{key} = ", f"[{name}.{key}]", f"[[{name}.{key}]]"))
 
 
 @given(DOCUMENTS)
