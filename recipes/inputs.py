@@ -5,11 +5,9 @@ from pathlib import Path
 
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe, Source
-from fsft.recipes.shipped import LIBRARY_PREFIX, resolve_path
+from fsft.recipes.shipped import LIBRARY_PREFIX, resolve_path, shipped_templates
 
 DATA_ENDINGS = (".json", ".jsonl", ".parquet")
-CHAT_TEMPLATES = ("chatml",)
-"""The templates that come with fsft."""
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
@@ -97,11 +95,11 @@ def _template_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]
         path = resolve_path(template, recipe_folder)
         if trouble := _file_trouble(path):
             yield Problem(key="data.template", file=str(path), reason=trouble)
-    elif template not in {"auto", *CHAT_TEMPLATES}:
+    elif template != "auto" and template not in shipped_templates():
         yield Problem(
             key="data.template",
             reason=f"`{template}` is no known chat template.",
-            example=f"auto, {', '.join(CHAT_TEMPLATES)}, or a file that ends in .jinja",
+            example=f"auto, {', '.join(shipped_templates())}, or a file that ends in .jinja",
         )
 
 

@@ -1,4 +1,4 @@
-"""The recipes and data that come with fsft."""
+"""The recipes, data and chat templates that come with fsft."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +11,11 @@ LIBRARY_PREFIX = "library:"
 def shipped_recipes() -> dict[str, Path]:
     """Name to file of every shipped recipe, sorted by name."""
     return {path.stem: path for path in sorted(library_folder().glob("*.toml"))}
+
+
+def shipped_templates() -> dict[str, Path]:
+    """Name to file of every shipped chat template, sorted by name."""
+    return {path.stem: path for path in sorted((library_folder() / "templates").glob("*.jinja"))}
 
 
 def find_recipe(name_or_path: str) -> Path:

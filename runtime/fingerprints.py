@@ -11,6 +11,7 @@ from typing import Any
 
 from fsft.recipes.fingerprint import file_sha256, fingerprint
 from fsft.recipes.schema import Recipe, to_document
+from fsft.recipes.shipped import shipped_templates
 from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
 from fsft.runtime.run_directory import write_json
 
@@ -78,8 +79,9 @@ def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
     for split in ("train", "eval"):
         for index, source in enumerate(getattr(recipe.data, split)):
             yield f"data.{split}.{index}.path", Path(source.path)
-    if recipe.data.template.endswith(".jinja"):
-        yield "data.template", Path(recipe.data.template)
+    template = recipe.data.template
+    if template != "auto":
+        yield "data.template", shipped_templates().get(template, Path(template))
     if recipe.model.path is not None and (folder := Path(recipe.model.path)).is_dir():
         yield from (("model.path", path) for path in sorted(folder.iterdir()) if path.is_file())
 
@@ -96,7 +98,7 @@ def _input(key: str, path: Path, cache: dict[str, Any]) -> Input:
 
 
 def _forget_paths(document: dict[str, Any], inputs: list[Input]) -> None:
-    """The paths of hashed files say nothing; hub ids and template names stay."""
+    """The paths of hashed files say nothing; hub ids stay."""
     local = {item.key for item in inputs}
     for split in ("train", "eval"):
         for source in document["data"][split]:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
+from fsft.recipes.shipped import shipped_templates
 
 PAD_TOKEN = "<|endoftext|>"
 TURN_END = "<|im_end|>"
@@ -26,34 +26,19 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     if recipe.data.tokenizer is None:
         tokenizer = _load(recipe)
     else:
-        template = template or _shipped_template(DEFAULT_TEMPLATE)
+        template = template or template_text(DEFAULT_TEMPLATE)
         tokenizer = train_tokenizer(texts, recipe.data.tokenizer.vocab_size, template)
     if template:
         tokenizer.chat_template = template
     return tokenizer
 
 
-def template_text(name: str) -> str | None:
-    """The text of a chat template by name or .jinja file; None for "auto"."""
+def template_text(name: str) -> str:
+    """The text of a shipped chat template, or of a .jinja file; empty for "auto"."""
     if name == "auto":
-        return None
-    if name.endswith(".jinja"):
-        return Path(name).read_text(encoding="utf-8")
-    return _shipped_template(name)
-
-
-def _shipped_template(name: str) -> str:
-    folder = files("fsft.runtime.data") / "templates"
-    known = sorted(path.name.removesuffix(".jinja") for path in folder.iterdir())
-    if name not in known:
-        raise Refused(
-            Problem(
-                key="data.template",
-                reason=f"`{name}` is no known chat template.",
-                example=f"auto, {', '.join(known)}, or a file that ends in .jinja",
-            )
-        )
-    return (folder / f"{name}.jinja").read_text(encoding="utf-8")
+        return ""
+    path = Path(name) if name.endswith(".jinja") else shipped_templates()[name]
+    return path.read_text(encoding="utf-8")
 
 
 def _load(recipe: Recipe) -> Any:

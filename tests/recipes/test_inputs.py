@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fsft.recipes.files import parse_recipe
-from fsft.recipes.inputs import CHAT_TEMPLATES, missing_inputs, resolve_paths
+from fsft.recipes.inputs import missing_inputs, resolve_paths
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import library_folder
@@ -63,11 +63,6 @@ def test_a_template_must_be_known_or_there(tmp_path: Path, template: str, reason
     (tmp_path / "train.jsonl").write_text("{}")
     recipe = tiny(f"data.template={template}")
     assert reasons(recipe, tmp_path) == {"data.template": reason}
-
-
-def test_the_known_templates_are_those_that_ship() -> None:
-    shipped = (ROOT / "runtime" / "data" / "templates").glob("*.jinja")
-    assert sorted(path.stem for path in shipped) == sorted(CHAT_TEMPLATES)
 
 
 def test_a_local_model_needs_config_weights_and_tokenizer(tmp_path: Path) -> None:
