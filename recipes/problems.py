@@ -86,3 +86,13 @@ class Interrupted(FsftError):
 def in_file(problem: Problem, file: str, line: int | None = None) -> Problem:
     """The same problem, located."""
     return replace(problem, file=file, line=line)
+
+
+def missing_package(error: ModuleNotFoundError) -> Refused:
+    """What to install when a package of an extra is not there."""
+    return Refused(
+        Problem(
+            reason=f"the package {error.name} is not installed.",
+            example='pip install "fsft[train]", which brings what run, generate and serve need',
+        )
+    )

@@ -4,7 +4,7 @@ import errno
 import shutil
 from pathlib import Path
 
-from fsft.recipes.problems import FsftError, RunFailed
+from fsft.recipes.problems import FsftError, RunFailed, missing_package
 
 _FULL_BELOW = 1 << 20
 """Free bytes under which a failed write is put down to a full disk."""
@@ -22,6 +22,8 @@ def explain(error: Exception, folder: Path) -> FsftError:
     """The error as something that a person can act on; `folder` is where the run writes."""
     if isinstance(error, FsftError):
         return error
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
     if _is_disk_full(error, folder):
         return RunFailed(disk_full_message(folder))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,3 +207,25 @@ def test_a_full_disk_is_named_and_a_rerun_completes(tmp_path: Path, small_disk: 
     ballast.unlink()
     done = fsft("run", "tiny.toml", *runs, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [["run", "tiny.toml"], ["generate", "run", "--prompt", "x"]])
+def test_without_the_train_extra_the_way_to_install_it_is_told(
+    tmp_path: Path, command: list[str]
+) -> None:
+    write_tiny_recipe(tmp_path)
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    shutil.copy(tmp_path / "tiny.toml", tmp_path / "run" / "recipe.toml")
+    hidden = ("torch", "transformers", "pyarrow", "numpy")
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({hidden!r}))\n"
+        f"sys.argv = ['fsft', *{command!r}]\n"
+        "from fsft.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert 'pip install "fsft[train]"' in done.stderr

@@ -16,7 +16,7 @@ from fsft.cli.answer import generate, serve
 from fsft.cli.check import check
 from fsft.cli.recipe import recipe_app
 from fsft.cli.run import run
-from fsft.recipes.problems import ExitCode, FsftError, Problem
+from fsft.recipes.problems import ExitCode, FsftError, Problem, missing_package
 
 app = typer.Typer(
     name="fsft",
@@ -43,6 +43,10 @@ def main() -> None:
         # The reader of our output, such as `head`, has gone; Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.FAILED)
+    except ModuleNotFoundError as error:
+        refusal = missing_package(error)
+        show_problems(refusal.problems)
+        sys.exit(refusal.exit_code)
     except OSError as error:
         show_problems([f"{error.filename or 'a file'}: {error.strerror}."])
         sys.exit(ExitCode.FAILED)
