@@ -114,7 +114,7 @@ class Step(_Event):
     tokens: int
     """Tokens computed, over all processes, padding not counted."""
     flops: float
-    """Model FLOPs of the step, over all processes: 6N per token and causal attention."""
+    """FLOPs of the step, over all processes: 6N, causal attention, logits where there is a loss."""
     seconds: float
     memory_bytes: int
     """Peak memory of the first process until now: of its device, or of the process on cpu."""

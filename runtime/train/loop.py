@@ -34,6 +34,7 @@ class _Totals:
 
     num_labels: int
     num_tokens: int
+    num_logits: int
     sum_squared_lengths: int
 
 
@@ -54,7 +55,7 @@ class Trainer:
         model = build_model(self.recipe, tokenizer, accelerator)
         self.one_row = "flash" in attention_kernel(self.recipe.model, accelerator)
         self.num_parameters = sum(p.numel() for p in model.parameters())
-        self.num_matmul_parameters = num_matmul_parameters(model)
+        self.num_layer_parameters, self.num_head_parameters = num_matmul_parameters(model)
         text = model.config.get_text_config()
         self.num_layers = text.num_hidden_layers
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -123,17 +124,19 @@ class Trainer:
         return asked > 0
 
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
-        own = [(b.num_labels, b.num_tokens, b.sum_squared_lengths) for b in batches]
+        own = [(b.num_labels, b.num_tokens, b.num_logits, b.sum_squared_lengths) for b in batches]
         sums = torch.tensor(own, device=self.engine.device).sum(dim=0)
         dist.all_reduce(sums)
         return _Totals(*(int(value) for value in sums.tolist()))
 
     def _flops(self, totals: _Totals) -> float:
         return training_flops(
-            num_matmul_parameters=self.num_matmul_parameters,
+            num_layer_parameters=self.num_layer_parameters,
+            num_head_parameters=self.num_head_parameters,
             num_layers=self.num_layers,
             attention_width=self.attention_width,
             num_tokens=totals.num_tokens,
+            num_logits=totals.num_logits,
             sum_squared_lengths=totals.sum_squared_lengths,
         )
 
@@ -173,7 +176,7 @@ class Trainer:
                     num_processes=self.num_processes,
                     device=device_label(),
                     num_parameters=self.num_parameters,
-                    num_matmul_parameters=self.num_matmul_parameters,
+                    num_matmul_parameters=self.num_layer_parameters + self.num_head_parameters,
                     total_steps=self.total_steps,
                     first_step=self.step + 1,
                     global_batch=self.plan.global_batch,

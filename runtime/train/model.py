@@ -79,13 +79,15 @@ def attention_kernel(model: Model, accelerator: str) -> str:
     return "flash_attention_2" if usable else "sdpa"
 
 
-def num_matmul_parameters(model: torch.nn.Module) -> int:
-    """Parameters that multiply every token: matrices but for the input embedding.
+def num_matmul_parameters(model: Any) -> tuple[int, int]:
+    """Parameters of matrix products: those of the layers, and those of the output projection.
 
-    A tied embedding counts, for it is the output projection.
+    The input embedding is looked up, not multiplied; a tied one is the output projection too.
     """
-    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
-    head = model.get_output_embeddings()  # type: ignore[operator]
-    tied = head is not None and head.weight is embedding
-    matrices = sum(p.numel() for p in model.parameters() if p.ndim >= 2)
-    return matrices if tied else matrices - embedding.numel()
+    apart = {id(module.weight) for module in (model.get_input_embeddings(), _head(model))}
+    in_layers = sum(p.numel() for p in model.parameters() if p.ndim >= 2 and id(p) not in apart)
+    return in_layers, _head(model).weight.numel()
+
+
+def _head(model: Any) -> Any:
+    return model.get_output_embeddings()

@@ -13,12 +13,14 @@ from fsft.runtime.train.model import num_matmul_parameters
 SIZES = st.integers(1, 10**9)
 
 
-def flops(*, parameters: int, tokens: int, squares: int, layers: int = 2, width: int = 3) -> float:
+def flops(*, parameters: int, tokens: int, squares: int) -> float:
     return training_flops(
-        num_matmul_parameters=parameters,
-        num_layers=layers,
-        attention_width=width,
+        num_layer_parameters=parameters,
+        num_head_parameters=5,
+        num_layers=2,
+        attention_width=3,
         num_tokens=tokens,
+        num_logits=tokens,
         sum_squared_lengths=squares,
     )
 
@@ -41,7 +43,8 @@ def test_the_classical_estimate_is_eight_per_parameter_and_token() -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_formula_counts_what_torch_counts(*, tied: bool) -> None:
+@pytest.mark.parametrize("num_kept", [16, 5])
+def test_the_formula_counts_what_torch_counts(*, tied: bool, num_kept: int) -> None:
     """Torch counts attention in full where the mask is causal: its share is twice the formula's."""
     config = LlamaConfig(
         vocab_size=96,
@@ -55,15 +58,14 @@ def test_the_formula_counts_what_torch_counts(*, tied: bool) -> None:
     model = LlamaForCausalLM._from_config(config, attn_implementation="eager")
     ids = torch.randint(0, 96, (2, 16))
     with FlopCounterMode(display=False) as counter:
-        model(input_ids=ids, labels=ids).loss.backward()
-
-    def formula(squares: int) -> float:
-        return training_flops(
-            num_matmul_parameters=num_matmul_parameters(model),
-            num_layers=3,
-            attention_width=32,
-            num_tokens=32,
-            sum_squared_lengths=squares,
-        )
-
-    assert counter.get_total_flops() == formula(2 * 2 * 16**2)
+        model(input_ids=ids, logits_to_keep=torch.arange(num_kept)).logits.sum().backward()
+    in_layers, in_head = num_matmul_parameters(model)
+    assert counter.get_total_flops() == training_flops(
+        num_layer_parameters=in_layers,
+        num_head_parameters=in_head,
+        num_layers=3,
+        attention_width=32,
+        num_tokens=32,
+        num_logits=2 * num_kept,
+        sum_squared_lengths=2 * 2 * 16**2,
+    )
