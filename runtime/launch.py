@@ -1,7 +1,5 @@
 """Starting the training processes, watching over them, and saying why they ended."""
 
-import ctypes
-import signal
 import subprocess
 import sys
 
@@ -9,10 +7,9 @@ from fsft.recipes.events import Event, Failed, TrainFinished, read_events
 from fsft.recipes.problems import RunFailed, Stopped
 from fsft.runtime.context import StageContext
 from fsft.runtime.hardware import find_devices, process_environment
+from fsft.runtime.processes import die_with_parent
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.troubles import disk_full_message, is_disk_full
-
-_PR_SET_PDEATHSIG = 1
 
 
 def train(context: StageContext) -> str:
@@ -59,7 +56,7 @@ def _run_processes(context: StageContext) -> Stopped | KeyboardInterrupt | None:
             stderr=log,
             # Ctrl-C reaches the whole foreground group; the processes are to hear of it from us.
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread-safe system call
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread-safe system call
         )
     request: Stopped | KeyboardInterrupt | None = None
     try:
@@ -73,12 +70,6 @@ def _run_processes(context: StageContext) -> Stopped | KeyboardInterrupt | None:
         _kill_all(child)
         run.stop_file.unlink(missing_ok=True)
     return request
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end the launcher, and so the processes, when fsft itself is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _kill_all(child: "subprocess.Popen[bytes]") -> None:

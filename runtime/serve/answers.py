@@ -25,6 +25,7 @@ class Answerer:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The model in a Hugging Face folder, in its stored type."""
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
@@ -35,7 +36,7 @@ class Answerer:
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype="auto", local_files_only=True
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise Refused(
                 Problem(
                     file=str(folder),

@@ -35,15 +35,14 @@ def text_prompt(text: str, system: str | None = None) -> Prompt:
 
 
 def read_prompts(file: Path, system: str | None = None) -> list[Prompt]:
-    """The prompts of a file: jsonl rows with "prompt" or "messages", or a prompt a line of text.
+    """The prompts of a file: json rows with "prompt" or "messages", or a prompt a line of text.
 
     Raises Refused naming every line that is none.
     """
     if not file.is_file():
         raise Refused(Problem(file=str(file), reason="there is no such prompt file."))
-    if file.suffix != ".jsonl":
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return [text_prompt(line, system) for line in lines if line.strip()]
+    if file.suffix not in (".json", ".jsonl"):
+        return [text_prompt(line, system) for line in _text_lines(file) if line.strip()]
     prompts: list[Prompt] = []
     problems: list[Problem] = []
     for row in read_rows(file):
@@ -89,6 +88,16 @@ def write_answers(out: Path, prompts: Sequence[Prompt], answers: Sequence[str]) 
 def _lines(prompts: Sequence[Prompt], answers: Sequence[str]) -> Iterator[str]:
     for prompt, answer in zip(prompts, answers, strict=True):
         yield json.dumps({**prompt.given, "answer": answer}, ensure_ascii=False) + "\n"
+
+
+def _text_lines(file: Path) -> list[str]:
+    """Lines end at a newline alone: a prompt may hold the other breaks of str.splitlines."""
+    try:
+        return file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = Problem(file=str(file), line=line, reason="is not UTF-8 text.")
+        raise Refused(problem) from None
 
 
 def _row_prompt(value: Any, error: str, system: str | None) -> Prompt:

@@ -1,5 +1,6 @@
 """What `fsft serve` does: an OpenAI-compatible server for a run's model, until asked to stop."""
 
+import errno
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Literal
 
 from fsft.recipes.problems import Problem, Refused, RunFailed
+from fsft.runtime.processes import die_with_parent
 from fsft.runtime.run_directory import RunDirectory
 
 Engine = Literal["auto", "transformers", "vllm"]
@@ -37,8 +39,8 @@ class ServerAddress:
     @property
     def url(self) -> str:
         """The base URL for OpenAI clients on this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{host}:{self.port}/v1"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
 
 def serve(
@@ -49,7 +51,7 @@ def serve(
     engine: Engine,
     on_ready: Callable[[ServerAddress], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then stop cleanly.
+    """Serve until SIGINT, SIGTERM or SIGHUP, then stop cleanly.
 
     Raises Refused when the model or the port is not to be had, RunFailed when the server dies.
     """
@@ -105,6 +107,7 @@ def _server(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread-safe system call
         )
     try:
         yield child
@@ -122,11 +125,13 @@ def _is_ready(
 ) -> bool:
     """Wait until the server answers, dies, or is to stop; True when it answers."""
     health = address.url.removesuffix("/v1") + "/health"
+    # A proxy from the environment knows nothing of a server on this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while child.poll() is None and not stop.wait(_POLL_SECONDS):
         # Refused while it still loads.
         with (
             suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-            urllib.request.urlopen(health, timeout=2),
+            direct.open(health, timeout=2),
         ):
             return True
     return False
@@ -139,24 +144,35 @@ def _require_free_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise Refused(
             Problem(
-                key="serve.port",
+                key="serve.port" if is_port else "serve.host",
                 reason=f"cannot listen on {host}:{port}: {error.strerror}.",
-                example=f"--port {port + 1}",
+                example=f"--port {_other_port(port)}" if is_port else "--host 127.0.0.1",
             )
         ) from None
 
 
+def _other_port(port: int) -> int:
+    """One to try instead; those below 1024 are root's."""
+    return port + 1 if 1024 <= port < 65535 else 8000
+
+
 @contextmanager
 def _stop_event() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set."""
+    """An event that SIGINT, SIGTERM and SIGHUP set."""
     event = threading.Event()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # The terminal closes: the server, in a session of its own, would outlive us. Under nohup that
+    # is what is wanted of us too: to go on.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         event.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield event
     finally:

@@ -26,7 +26,8 @@ def generate(
         typer.Option(help='A file of prompts: a line each, or jsonl with "prompt" or "messages".'),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write prompts and answers to this jsonl file.")
+        Path | None,
+        typer.Option(dir_okay=False, help="Write prompts and answers to this jsonl file."),
     ] = None,
     system: Annotated[str | None, typer.Option(help="A system message for every prompt.")] = None,
     max_new_tokens: Annotated[
@@ -108,5 +109,9 @@ def _ready_text(address: "ServerAddress") -> str:
     return (
         f"Ready: {address.url}, model {address.model}. Ctrl-C stops it. Try:\n\n"
         f"curl {address.url}/chat/completions -H 'Content-Type: application/json' \\\n"
-        f"  -d '{json.dumps(body)}'\n"
+        f"  -d '{json.dumps(body)}'\n\n"
+        "import openai\n"
+        f'client = openai.OpenAI(base_url="{address.url}", api_key="none")\n'
+        f"answer = client.chat.completions.create(**{json.dumps(body)})\n"
+        "print(answer.choices[0].message.content)\n"
     )

@@ -62,6 +62,13 @@ def test_a_folder_without_weights_is_refused(trained_copy: RunDirectory) -> None
         Answerer.load(trained_copy.model)
 
 
+def test_weights_that_are_cut_off_are_refused(trained_copy: RunDirectory) -> None:
+    weights = trained_copy.model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(Refused, match="no model can be loaded"):
+        Answerer.load(trained_copy.model)
+
+
 def test_a_prompt_file_is_answered_in_order(trained: RunDirectory, tmp_path: Path) -> None:
     rows = [
         {"prompt": "Who are you?", "id": 1},
@@ -88,6 +95,23 @@ def test_a_text_file_holds_a_prompt_a_line(tmp_path: Path) -> None:
     prompts = read_prompts(tmp_path / "in.txt", system="Be brief.")
     assert [prompt.text for prompt in prompts] == ["one", "two"]
     assert all(prompt.messages[0]["content"] == "Be brief." for prompt in prompts)
+
+
+def test_a_text_prompt_ends_at_a_newline_alone(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes("\ufeffone\u2028still one\r\ntwo\n".encode())
+    prompts = read_prompts(tmp_path / "in.txt")
+    assert [prompt.text for prompt in prompts] == ["one\u2028still one", "two"]
+
+
+def test_a_json_list_of_prompts_is_not_taken_for_text(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('[{"prompt": "one"}, {"prompt": "two"}]')
+    assert [prompt.text for prompt in read_prompts(tmp_path / "in.json")] == ["one", "two"]
+
+
+def test_a_text_file_that_is_not_utf_8_is_refused_by_line(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"one\ncaf\xe9\n")
+    with pytest.raises(Refused, match=r"in\.txt:2: is not UTF-8 text"):
+        read_prompts(tmp_path / "in.txt")
 
 
 def test_every_line_that_is_no_prompt_is_named(tmp_path: Path) -> None:

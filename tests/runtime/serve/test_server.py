@@ -4,13 +4,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import openai
 import psutil
 import pytest
 
+from fsft.recipes.problems import Refused
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.serve import server
 from tests.runtime.serve.test_answers import EXPECTED
@@ -22,11 +24,13 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def start(run: RunDirectory, port: int) -> "subprocess.Popen[str]":
+def start(
+    run: RunDirectory, port: int, env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
     """`fsft serve`, as a person starts it."""
     return subprocess.Popen(
         fsft_command("serve", run.path, "--port", str(port)),
-        env=fsft_environment(),
+        env=fsft_environment(env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,14 +102,60 @@ def test_a_request_may_sample(client: openai.OpenAI) -> None:
     assert len(answers) > 1
 
 
-def test_ctrl_c_before_it_is_ready_stops_it_cleanly(trained_copy: RunDirectory) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_it_is_ready_stops_it_cleanly(
+    trained_copy: RunDirectory, number: signal.Signals
+) -> None:
     process = start(trained_copy, free_port())
     assert process.stderr
     assert "Loading" in process.stderr.readline()
     log = trained_copy.logs / "serve.log"
     while not log.exists() or len(psutil.Process(process.pid).children()) == 0:
         assert process.poll() is None
-    stop(process, signal.SIGINT)
+    stop(process, number)
+
+
+def test_a_proxy_in_the_environment_does_not_keep_it_from_being_ready(
+    trained_copy: RunDirectory,
+) -> None:
+    process = start(trained_copy, free_port(), {"http_proxy": "http://127.0.0.1:9"})
+    assert process.stdout
+    stopper = threading.Timer(60, process.terminate)
+    stopper.start()
+    ready = process.stdout.readline()
+    stopper.cancel()
+    assert ready.startswith("Ready: ")
+    stop(process, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/v1"),
+        ("0.0.0.0", "http://127.0.0.1:8000/v1"),
+        ("::", "http://[::1]:8000/v1"),
+        ("::1", "http://[::1]:8000/v1"),
+    ],
+)
+def test_the_url_is_one_that_clients_on_this_machine_can_use(host: str, url: str) -> None:
+    assert server.ServerAddress(host, 8000, "tiny").url == url
+
+
+def test_a_host_of_another_machine_is_refused_as_a_host() -> None:
+    with pytest.raises(Refused, match=r"serve\.host.*--host 127\.0\.0\.1"):
+        server._require_free_port("192.0.2.1", 8000)
+
+
+def test_a_killed_fsft_takes_its_server_along(trained_copy: RunDirectory) -> None:
+    process = start(trained_copy, free_port())
+    assert process.stdout
+    assert process.stdout.readline().startswith("Ready")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate(timeout=30)
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert not alive
 
 
 @pytest.mark.parametrize("is_installed", [True, False])
