@@ -164,8 +164,8 @@ def _stop_event() -> Iterator[threading.Event]:
     """An event that SIGINT, SIGTERM and SIGHUP set."""
     event = threading.Event()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    # The terminal closes: the server, in a session of its own, would outlive us. Under nohup that
-    # is what is wanted of us too: to go on.
+    # A terminal that closes does not reach the server, which has a session of its own. Where SIGHUP
+    # is ignored, as under nohup, serving is to go on.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
 
