@@ -64,6 +64,14 @@ def serve(
                 example=f"fsft run {run.recipe_file}",
             )
         )
+    if engine == "vllm" and not find_spec("vllm"):
+        raise Refused(
+            Problem(
+                key="serve.engine",
+                reason="vllm is not installed.",
+                example='pip install vllm, or engine = "transformers"',
+            )
+        )
     _require_free_port(host, port)
     log = run.logs / "serve.log"
     with _stop_event() as stop, _server(_command(run, address, engine), run, log) as child:

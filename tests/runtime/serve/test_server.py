@@ -158,6 +158,16 @@ def test_a_killed_fsft_takes_its_server_along(trained_copy: RunDirectory) -> Non
     assert not alive
 
 
+def test_vllm_that_is_not_there_is_refused(
+    trained_copy: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "find_spec", lambda _name: None)
+    with pytest.raises(Refused, match="vllm is not installed"):
+        server.serve(
+            trained_copy, host="127.0.0.1", port=free_port(), engine="vllm", on_ready=print
+        )
+
+
 @pytest.mark.parametrize("is_installed", [True, False])
 def test_vllm_serves_where_it_is_installed(
     trained_copy: RunDirectory, monkeypatch: pytest.MonkeyPatch, *, is_installed: bool
