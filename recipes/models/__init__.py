@@ -1,0 +1,1 @@
+"""What models are made of, and what that says about their size."""

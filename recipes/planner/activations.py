@@ -1,0 +1,174 @@
+"""Bytes that forward leaves behind for backward, per token and layer.
+
+Every formula counts the tensors that an operation's backward needs, in the type they are kept in.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fsft.recipes.models.shape import Attention, Experts, FeedForward, Layer, Linear, Norm
+from fsft.recipes.planner.layout import Checkpointing
+from fsft.recipes.planner.method import FULL, Method
+from fsft.recipes.planner.style import Style
+
+MASK_BYTES = 1.0
+"""Dropout keeps which elements it let through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Bytes per token: `split` is divided by the tensor parallel degree, `replicated` is not."""
+
+    replicated: float
+    split: float
+
+    def __add__(self, other: "Saved") -> "Saved":
+        """Both."""
+        return Saved(self.replicated + other.replicated, self.split + other.split)
+
+    def __mul__(self, factor: float) -> "Saved":
+        """That many of them."""
+        return Saved(self.replicated * factor, self.split * factor)
+
+    def on_one_of(self, tensor: int, *, all_split: bool = False) -> float:
+        """Bytes per token on one of `tensor` ranks."""
+        if all_split:
+            return (self.replicated + self.split) / tensor
+        return self.replicated + self.split / tensor
+
+
+NOTHING = Saved(0.0, 0.0)
+
+
+@lru_cache(maxsize=4096)
+def saved_by_layer(
+    layer: Layer, style: Style, method: Method = FULL, checkpointing: Checkpointing = "none"
+) -> Saved:
+    """Bytes per token that one layer keeps from its forward to its backward.
+
+    With "full" that is the layer's input. With "selective" the outputs of every second matrix
+    multiplication and of attention are kept besides.
+    """
+    boundary = Saved(style.compute_bytes * layer.attention.hidden, 0.0)
+    if checkpointing == "full":
+        return boundary
+    if checkpointing == "selective":
+        return boundary + _selected(layer, style)
+    saved = _attention(layer.attention, layer, style, method)
+    if layer.cross_attention:
+        saved += _attention(layer.cross_attention, layer, style, method)
+    block = layer.feed_forward
+    if isinstance(block, Experts):
+        saved += _experts(block, style, method)
+    else:
+        saved += _feed_forward(block, style, method)
+    for norm in layer.norms:
+        saved += _norm(norm, style, method)
+    if layer.dropout:
+        saved += Saved(2 * MASK_BYTES * layer.attention.hidden, 0.0)
+    return saved + Saved(0.0, style.other_bytes_per_width * layer.attention.hidden)
+
+
+@lru_cache(maxsize=4096)
+def working_set(layer: Layer, style: Style, method: Method = FULL) -> Saved:
+    """Bytes per token while one layer is computed again and its gradients flow.
+
+    All that the layer keeps without checkpointing, and the gradients of its widest place.
+    """
+    block = layer.feed_forward
+    width = block.expert.width * block.top_k if isinstance(block, Experts) else block.width
+    gradients = Saved(
+        2 * style.compute_bytes * layer.attention.hidden, 2 * style.compute_bytes * width
+    )
+    return saved_by_layer(layer, style, method) + gradients
+
+
+def _norm(norm: Norm, style: Style, method: Method) -> Saved:
+    """What the norm keeps; what it gives is counted where it is used."""
+    if norm.kind == "layer" or style.norm == "fused":
+        return Saved(style.compute_bytes * norm.width + 8, 0.0)
+    # The float32 copy of the input, its inverse root, and what the weight's gradient needs.
+    weight = 0.0 if method.freezes else style.compute_bytes * norm.width
+    return Saved(4.0 * norm.width + 4 + weight, 0.0)
+
+
+def _input_of(
+    linears: tuple[Linear, ...], style: Style, method: Method, *, at_hand: bool = False
+) -> float:
+    """Bytes that linears which read the same tensor keep of it.
+
+    `at_hand` says that something else keeps that tensor anyway.
+    """
+    width = linears[0].inputs
+    kept = 0.0
+    if not at_hand and (not method.freezes or method.type == "qlora"):
+        # bitsandbytes keeps the input of a quantized product although its weight is frozen.
+        kept += style.compute_bytes * width
+    for linear in linears:
+        if method.adapts(linear):
+            # The input, dropped out or in the adapter's type, is a copy of its own.
+            if method.dropout or method.adapter_bytes != style.compute_bytes:
+                kept += method.adapter_bytes * width
+            kept += MASK_BYTES * width if method.dropout else 0.0
+            kept += 2 * method.adapter_bytes * method.rank
+    return kept
+
+
+def _attention(attention: Attention, layer: Layer, style: Style, method: Method) -> Saved:
+    *inner, output = attention.linears
+    byte = style.compute_bytes
+    replicated = 0.0
+    # Latent attention goes through bottlenecks; what reads the same tensor keeps it once.
+    for width in {part.inputs for part in inner}:
+        readers = tuple(part for part in inner if part.inputs == width)
+        replicated += _input_of(readers, style, method)
+    split = byte * (
+        attention.query_size + attention.key_size + attention.value_size + attention.output_size
+    )
+    if style.fused_linears:
+        split += byte * (attention.query_size + attention.key_size)
+    split += 4.0 * attention.num_heads
+    split += _input_of((output,), style, method, at_hand=not style.copies_attention_output)
+    for norm in attention.norms:
+        copies = attention.query_size + attention.key_size
+        each = _norm(norm, style, method).replicated / norm.width
+        split += each * copies / 2 if norm.width == attention.head_width else each * norm.width
+    return Saved(replicated, split)
+
+
+def _feed_forward(block: FeedForward, style: Style, method: Method) -> Saved:
+    byte = style.compute_bytes
+    *ups, down = block.linears
+    replicated = _input_of(tuple(ups), style, method)
+    if block.gated:
+        kept = 3.0 if style.gated == "eager" else 2.0
+    else:
+        kept = 1.0 if style.activation_kept else 0.0
+    split = kept * byte * block.width + _input_of((down,), style, method)
+    return Saved(replicated, split)
+
+
+def _experts(block: Experts, style: Style, method: Method) -> Saved:
+    """Tokens go to their experts in copies, and come back to be weighted."""
+    byte = style.compute_bytes
+    routed = _feed_forward(block.expert, style, method) * block.top_k
+    returned = Saved(byte * block.top_k * block.hidden, 0.0)
+    router = Saved(byte * block.hidden + 4.0 * 2 * block.num_experts, 0.0)
+    shared = _feed_forward(block.shared, style, method) if block.shared else NOTHING
+    return routed + returned + router + shared
+
+
+def _selected(layer: Layer, style: Style) -> Saved:
+    """Outputs of the 1st, 3rd, 5th … matrix multiplication, and of attention."""
+    block = layer.feed_forward
+    linears = list(layer.attention.linears)
+    linears += block.expert.linears if isinstance(block, Experts) else block.linears
+    attention = layer.attention
+    split = style.compute_bytes * attention.output_size + 4.0 * attention.num_heads
+    replicated = 0.0
+    for linear in linears[::2]:
+        if linear.outputs == attention.hidden and linear.inputs != attention.hidden:
+            replicated += style.compute_bytes * linear.outputs
+        else:
+            split += style.compute_bytes * linear.outputs
+    return Saved(replicated, split)

@@ -1,0 +1,37 @@
+"""What is to be trained, before it is said on which devices."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from fsft.recipes.models.shape import ModelShape
+from fsft.recipes.planner.method import FULL, Method, num_trained_parameters
+from fsft.recipes.planner.style import HUGGING_FACE, Style
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, a method and the sequences to train on.
+
+    `sequence_length` in tokens; `num_tokens` is the budget, padding included; `logit_share` the
+    share of positions whose logits are computed; `loss_chunk` the tokens whose logits exist at
+    once, None for all of a micro batch.
+    """
+
+    shape: ModelShape
+    sequence_length: int
+    method: Method = FULL
+    style: Style = HUGGING_FACE
+    num_tokens: int | None = None
+    global_batch: int | None = None
+    logit_share: float = 1.0
+    loss_chunk: int | None = None
+    sample_length: float | None = None
+    """Mean tokens of a sample in a packed row: attention costs no more than that."""
+
+    num_patches: int = 0
+    """Patches of images that the vision tower computes for one sequence."""
+
+    @cached_property
+    def num_trained(self) -> int:
+        """Parameters with gradients and optimizer states."""
+        return num_trained_parameters(self.shape, self.method)

@@ -1,0 +1,51 @@
+"""How a run is spread over devices."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Checkpointing = Literal["none", "selective", "full"]
+Offload = Literal["none", "cpu", "nvme"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Degrees of parallelism and batch sizes.
+
+    Devices = data × sequence × tensor × pipeline; experts are spread over `expert` of the data and
+    sequence ranks. ZeRO divides over data × sequence ranks, or over `zero_group` of them.
+    """
+
+    zero: int = 1
+    data: int = 1
+    tensor: int = 1
+    pipeline: int = 1
+    sequence: int = 1
+    expert: int = 1
+    micro_batch: int = 1
+    gradient_accumulation: int = 1
+    checkpointing: Checkpointing = "none"
+    offload_optimizer: Offload = "none"
+    offload_weights: Offload = "none"
+    sequence_in_tensor: bool = False
+    """Norms and dropouts between tensor parallel blocks are divided too (Megatron's sequence
+    parallelism)."""
+    virtual_stages: int = 1
+    """Chunks of layers that one pipeline stage holds; more than one interleaves."""
+    zero_group: int | None = None
+    reshard: bool = True
+    """ZeRO-3 frees gathered weights after forward."""
+
+    @property
+    def num_devices(self) -> int:
+        """Devices that work together."""
+        return self.data * self.sequence * self.tensor * self.pipeline
+
+    @property
+    def shards(self) -> int:
+        """Ranks that ZeRO divides over."""
+        return self.zero_group or self.data * self.sequence
+
+    @property
+    def global_batch(self) -> int:
+        """Sequences in one optimizer step."""
+        return self.micro_batch * self.gradient_accumulation * self.data

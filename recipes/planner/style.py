@@ -1,0 +1,65 @@
+"""How an implementation computes: what its kernels keep, in which types, with what overheads.
+
+A plan for fsft itself uses `HUGGING_FACE`. Other styles describe the frameworks whose published
+runs the planner is measured against.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the formulas need to know about an implementation.
+
+    Bytes are per element. `logit_bytes` is the peak per logit of an unchunked loss: the logits in
+    their computing type, a float32 copy, the log-softmax, their gradients.
+    """
+
+    name: str
+    weight_bytes: float = 2.0
+    gradient_bytes: float = 2.0
+    """Held from one micro batch to the next, and until the optimizer step."""
+    optimizer_bytes: float = 12.0
+    """Master weights and two moments."""
+    sharded_weights: Literal["zero", "fsdp"] = "zero"
+    """zero: states are divided by stage; fsdp: float32 shards, gathered in the computing type."""
+    compute_bytes: float = 2.0
+    """The type that activations are computed in."""
+    norm: Literal["eager", "fused"] = "eager"
+    """eager: RMSNorm by elementary operations with a float32 copy of its input."""
+    gated: Literal["eager", "fused"] = "eager"
+    """eager keeps the activated gate beside gate, up and their product; fused recomputes it."""
+    activation_kept: bool = True
+    """Plain feed-forward: the input of the nonlinearity is kept besides its output."""
+    fused_linears: bool = False
+    """Queries, keys and values are views of one tensor that lives as long as any of them."""
+    vocabulary_parallel: bool = True
+    """With tensor parallelism each rank computes its part of the logits only."""
+    logit_bytes: float = 14.0
+    scores_bytes: float = 0.0
+    """Per attention score that is kept, where attention materializes s × s of them."""
+    gathered_inputs: bool = False
+    """With sequence-split tensor parallelism the gathered input of a matmul is kept, not the part
+    that a rank had."""
+    held_gradients: bool = False
+    """Gradient buffers exist from the start to the end of training."""
+    other_gradient_bytes: float = 0.0
+    """Gradients in the computing type, beside those they are added up in."""
+    other_bytes_per_width: float = 0.0
+    """Bytes per token, layer and element of the residual stream that no operation explains."""
+    reserved_per_allocated: float = 1.05
+    """What the caching allocator holds, relative to what is in use at the peak."""
+    lost_to_gathering: float = 0.25
+    """Under ZeRO-3, where weights of all sizes come and go: what the allocator holds besides,
+    relative to the model states."""
+    whole_gradients: bool = False
+    """Sharded training adds up unsharded gradients of all weights over the micro batches."""
+    copies_attention_output: bool = False
+    """The output projection reads a copy of what attention gives."""
+    communicators: int = 0
+    """Communicators that exist even on one device."""
+
+
+HUGGING_FACE = Style(name="huggingface")
+"""transformers' own modules, run eagerly under DeepSpeed: what `fsft run` executes."""
