@@ -1,17 +1,17 @@
 """What is to be trained, before it is said on which devices."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from fsft.recipes.models.shape import ModelShape
-from fsft.recipes.planner.method import FULL, Method, num_trained_parameters
+from fsft.recipes.planner.method import FULL, Method
 from fsft.recipes.planner.style import HUGGING_FACE, Style
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """A model, a method and the sequences to train on.
 
+    Compared by identity, so that what follows from a job alone is quickly found again.
     `sequence_length` in tokens; `num_tokens` is the budget, padding included; `logit_share` the
     share of positions whose logits are computed; `loss_chunk` the tokens whose logits exist at
     once, None for all of a micro batch.
@@ -30,8 +30,3 @@ class Job:
 
     num_patches: int = 0
     """Patches of images that the vision tower computes for one sequence."""
-
-    @cached_property
-    def num_trained(self) -> int:
-        """Parameters with gradients and optimizer states."""
-        return num_trained_parameters(self.shape, self.method)

@@ -1,10 +1,9 @@
 """What is trained: every weight, or adapters beside frozen ones."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-from fsft.recipes.models.shape import Experts, Layer, Linear, ModelShape
+from fsft.recipes.models.shape import Linear
 
 MethodType = Literal["full", "lora", "qlora", "freeze", "prompt"]
 
@@ -48,56 +47,3 @@ class Method:
 
 
 FULL = Method()
-
-
-def linears_of(layer: Layer) -> tuple[Linear, ...]:
-    """All matrices of a layer; of experts, one of each kind."""
-    block = layer.feed_forward
-    found = list(layer.attention.linears)
-    if layer.cross_attention:
-        found += layer.cross_attention.linears
-    if isinstance(block, Experts):
-        found += block.expert.linears
-        found += block.shared.linears if block.shared else ()
-    else:
-        found += block.linears
-    return tuple(found)
-
-
-@lru_cache(maxsize=256)
-def num_adapter_parameters(shape: ModelShape, method: Method) -> int:
-    """r · (inputs + outputs) for each matrix that has an adapter (arXiv 2106.09685)."""
-    if not method.has_adapters:
-        return 0
-    total = 0
-    for layer, count in shape.stack.layers:
-        block = layer.feed_forward
-        experts = block.num_experts if isinstance(block, Experts) else 1
-        per_layer = 0
-        for linear in linears_of(layer):
-            if method.adapts(linear):
-                copies = experts if _is_expert(linear, layer) else 1
-                per_layer += copies * method.rank * (linear.inputs + linear.outputs)
-        total += count * per_layer
-    return total
-
-
-@lru_cache(maxsize=256)
-def num_trained_parameters(shape: ModelShape, method: Method) -> int:
-    """Parameters that get gradients and optimizer states."""
-    if method.type == "full":
-        return shape.num_parameters
-    if method.type == "prompt":
-        return method.num_virtual_tokens * shape.hidden
-    if method.type == "freeze":
-        layers = shape.stack.per_layer()[-method.num_layers :]
-        return sum(layer.num_parameters for layer in layers)
-    embeddings = 0
-    if method.train_embeddings:
-        embeddings = shape.num_embedding_parameters + shape.num_head_parameters
-    return num_adapter_parameters(shape, method) + embeddings
-
-
-def _is_expert(linear: Linear, layer: Layer) -> bool:
-    block = layer.feed_forward
-    return isinstance(block, Experts) and linear in block.expert.linears

@@ -37,6 +37,8 @@ class Style:
     vocabulary_parallel: bool = True
     """With tensor parallelism each rank computes its part of the logits only."""
     logit_bytes: float = 14.0
+    evaluated_logit_bytes: float = 6.0
+    """The same without gradients."""
     scores_bytes: float = 0.0
     """Per attention score that is kept, where attention materializes s × s of them."""
     gathered_inputs: bool = False
@@ -57,6 +59,10 @@ class Style:
     """Sharded training adds up unsharded gradients of all weights over the micro batches."""
     copies_attention_output: bool = False
     """The output projection reads a copy of what attention gives."""
+    copies_gradients: bool = True
+    """The optimizer step makes float32 gradients of what it updates."""
+    loading_bytes: float = 4.0
+    """Host memory per parameter while a rank reads the model."""
     communicators: int = 0
     """Communicators that exist even on one device."""
 

@@ -8,6 +8,7 @@ from fsft.recipes.planner.style import HUGGING_FACE, Style
 MEGATRON = Style(
     name="megatron",
     gradient_bytes=4,
+    copies_gradients=False,
     held_gradients=True,
     norm="fused",
     gated="fused",
@@ -17,6 +18,7 @@ MEGATRON = Style(
 BRIDGE = replace(MEGATRON, name="megatron-bridge", gradient_bytes=2, optimizer_bytes=8)
 TORCHTITAN = Style(
     name="torchtitan",
+    copies_gradients=False,
     weight_bytes=4,
     gradient_bytes=4,
     optimizer_bytes=8,
@@ -37,6 +39,7 @@ NANOTRON = replace(
 )
 LIT_GPT = Style(
     name="lit-gpt",
+    copies_gradients=False,
     optimizer_bytes=4,
     sharded_weights="fsdp",
     norm="fused",

@@ -1,0 +1,195 @@
+"""What one pipeline stage holds on one tensor parallel rank, before ZeRO divides it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fsft.recipes.models.shape import Experts, Layer, Linear, ModelShape
+from fsft.recipes.planner.activations import Saved, saved_by_layer, working_set
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.layout import Checkpointing
+from fsft.recipes.planner.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class StageParameters:
+    """Parameters of a stage; experts are counted whole, for they are divided in their own way."""
+
+    dense: float
+    experts: float
+    trained_dense: float
+    trained_experts: float
+    quantized: float
+    """Dense and expert weights that are stored in few bits."""
+    largest_layer: float
+    outside: float
+    """Embedding, head, and whatever else is not in a layer of the stack."""
+
+
+def stage_layers(num_layers: int, pipeline: int, stage: int) -> tuple[int, int]:
+    """First layer and one past the last of a stage: as even as can be, the larger ones first."""
+    each, more = divmod(num_layers, pipeline)
+    first = stage * each + min(stage, more)
+    return first, first + each + (1 if stage < more else 0)
+
+
+@lru_cache(maxsize=4096)
+def stage_parameters(job: Job, tensor: int, pipeline: int, stage: int) -> StageParameters:
+    """Matrices and tables are divided over `tensor` ranks; norms and other vectors are not."""
+    shape, method = job.shape, job.method
+    dense = experts = adapters = quantized = largest = 0.0
+    for layer, count in layers_of_stage(shape, pipeline, stage):
+        matrices = sum(linear.num_parameters for linear in _dense_linears(layer))
+        vectors = layer.num_parameters - layer.num_expert_parameters - matrices
+        on_rank = matrices / tensor + vectors
+        dense += count * on_rank
+        experts += count * layer.num_expert_parameters
+        largest = max(largest, on_rank + layer.num_expert_parameters / tensor)
+        if method.type == "qlora":
+            weights = sum(part.inputs * part.outputs for part in _dense_linears(layer))
+            quantized += count * (weights / tensor + layer.num_expert_parameters)
+        adapters += count * _adapter_parameters(method, layer) / tensor
+    outside = _outside(shape, tensor, pipeline, stage)
+    dense += outside
+    trained_experts = 0.0
+    if method.type == "full":
+        trained, trained_experts = dense, experts
+    elif method.has_adapters:
+        trained = adapters + (outside if method.train_embeddings else 0.0)
+        # What is trained besides the adapters is a copy of what stays frozen (peft).
+        dense += trained
+    elif method.type == "freeze":
+        share = _share_of_last(shape.stack.num_layers, method.num_layers, pipeline, stage)
+        trained, trained_experts = (dense - outside) * share, experts * share
+    else:
+        trained = float(method.num_virtual_tokens * shape.hidden) if stage == 0 else 0.0
+        dense += trained
+    return StageParameters(dense, experts, trained, trained_experts, quantized, largest, outside)
+
+
+@lru_cache(maxsize=4096)
+def stage_activations(
+    job: Job,
+    tensor: int,
+    pipeline: int,
+    stage: int,
+    checkpointing: Checkpointing,
+    all_split: bool,
+) -> tuple[float, float]:
+    """Bytes per token that a stage keeps for backward, and what its fullest layer adds to them.
+
+    `all_split` divides norms and dropouts over the tensor ranks as well.
+    """
+    saved = fullest = 0.0
+    style, method = job.style, job.method
+    for layer, count in layers_of_stage(job.shape, pipeline, stage):
+        kept = saved_by_layer(layer, style, method, checkpointing)
+        saved += count * kept.on_one_of(tensor, all_split=all_split)
+        extra = _kept_besides(job, layer, tensor, all_split)
+        work = working_set(layer, style, method)
+        if checkpointing == "none":
+            saved += count * extra
+            work = Saved(work.replicated - kept.replicated, work.split - kept.split)
+            extra = 0.0
+        fullest = max(fullest, work.on_one_of(tensor, all_split=all_split) + extra)
+    if stage == 0 and job.shape.encoder:
+        for layer, count in job.shape.encoder.layers:
+            saved += count * saved_by_layer(layer, style, method, checkpointing).on_one_of(tensor)
+    return saved, fullest
+
+
+@lru_cache(maxsize=256)
+def vision_bytes(job: Job) -> float:
+    """Bytes that the vision tower keeps for one sequence; a frozen tower keeps nothing."""
+    vision = job.shape.vision
+    if vision is None or job.method.freezes:
+        return 0.0
+    per_patch = 0.0
+    for layer, count in vision.stack.layers:
+        kept = saved_by_layer(layer, job.style, job.method).on_one_of(1)
+        scores = job.style.scores_bytes * layer.attention.num_heads * job.num_patches
+        per_patch += count * (kept + scores)
+    return per_patch * job.num_patches
+
+
+@lru_cache(maxsize=256)
+def largest_linear(job: Job) -> float:
+    """Weights of the largest matrix."""
+    return max(
+        float(linear.inputs * linear.outputs)
+        for layer, _ in job.shape.stack.layers
+        for linear in (*_dense_linears(layer), *_expert_linears(layer))
+    )
+
+
+def layers_of_stage(shape: ModelShape, pipeline: int, stage: int) -> tuple[tuple[Layer, int], ...]:
+    """The layers of a stage, equal ones together."""
+    if pipeline == 1:
+        return shape.stack.layers
+    first, end = stage_layers(shape.stack.num_layers, pipeline, stage)
+    found: list[tuple[Layer, int]] = []
+    position = 0
+    for layer, count in shape.stack.layers:
+        overlap = min(end, position + count) - max(first, position)
+        if overlap > 0:
+            found.append((layer, overlap))
+        position += count
+    return tuple(found)
+
+
+def _outside(shape: ModelShape, tensor: int, pipeline: int, stage: int) -> float:
+    outside = 0.0
+    if stage == 0:
+        outside += shape.num_embedding_parameters / tensor
+        outside += (shape.encoder.num_parameters if shape.encoder else 0) / tensor
+        outside += shape.vision.num_parameters if shape.vision else 0
+    if stage == pipeline - 1:
+        head = shape.num_head_parameters
+        if shape.tied and pipeline > 1:
+            head += shape.vocab_size * (shape.embedding_width or shape.hidden)
+        outside += head / tensor
+        outside += sum(norm.num_parameters for norm in (*shape.final_norms, *shape.encoder_norms))
+    return outside
+
+
+def _share_of_last(num_layers: int, num_trained: int, pipeline: int, stage: int) -> float:
+    first, end = stage_layers(num_layers, pipeline, stage)
+    return max(0, end - max(first, num_layers - num_trained)) / max(1, end - first)
+
+
+def _dense_linears(layer: Layer) -> tuple[Linear, ...]:
+    block = layer.feed_forward
+    found = list(layer.attention.linears)
+    if layer.cross_attention:
+        found += layer.cross_attention.linears
+    if isinstance(block, Experts):
+        found += block.shared.linears if block.shared else ()
+    else:
+        found += block.linears
+    return tuple(found)
+
+
+def _expert_linears(layer: Layer) -> tuple[Linear, ...]:
+    block = layer.feed_forward
+    return block.expert.linears if isinstance(block, Experts) else ()
+
+
+def _adapter_parameters(method: Method, layer: Layer) -> float:
+    """r · (inputs + outputs) for each matrix that has an adapter (arXiv 2106.09685)."""
+    block = layer.feed_forward
+    copies = block.num_experts if isinstance(block, Experts) else 1
+    sizes = [part.inputs + part.outputs for part in _dense_linears(layer) if method.adapts(part)]
+    sizes += [
+        copies * (part.inputs + part.outputs)
+        for part in _expert_linears(layer)
+        if method.adapts(part)
+    ]
+    return float(method.rank * sum(sizes))
+
+
+def _kept_besides(job: Job, layer: Layer, tensor: int, all_split: bool) -> float:
+    """Bytes per token that depend on the layout: scores, and inputs kept as they were gathered."""
+    style, attention = job.style, layer.attention
+    kept = style.scores_bytes * attention.num_heads * job.sequence_length / tensor
+    if style.gathered_inputs and all_split:
+        kept += 2 * style.compute_bytes * attention.hidden * (1 - 1 / tensor)
+    return kept
