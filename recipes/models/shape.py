@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_new", "relu"]
-"""The nonlinearity; gelu_new is the tanh approximation written out in elementary operations."""
+Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_new", "quick_gelu", "relu"]
+"""The nonlinearity; gelu_new is the tanh approximation written out in elementary operations, and
+quick_gelu is x · sigmoid(1.702 x)."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,24 @@ class Attention:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """A feed-forward block; gated ones multiply two projections of the input (SwiGLU)."""
+    """A feed-forward block; gated ones multiply two projections of the input (SwiGLU).
+
+    `fused` says that gate and up are one matrix.
+    """
 
     hidden: int
     width: int
     gated: bool = True
     bias: bool = False
     activation: Activation = "silu"
+    fused: bool = False
 
     @cached_property
     def linears(self) -> tuple[Linear, ...]:
         """Up (and gate) and down."""
+        if self.gated and self.fused:
+            both = Linear("gate_up", self.hidden, 2 * self.width, self.bias)
+            return (both, Linear("down", self.width, self.hidden, self.bias))
         up = Linear("up", self.hidden, self.width, self.bias)
         gate = (Linear("gate", self.hidden, self.width, self.bias),) if self.gated else ()
         return (*gate, up, Linear("down", self.width, self.hidden, self.bias))
