@@ -100,13 +100,14 @@ class Fields:
             return default
         return float(value)
 
-    def number(self, key: str, default: float) -> float:
-        """A number above 0."""
+    def ratio(self, key: str, default: float, *, least: float, most: float) -> float:
+        """A number from `least` to `most`."""
         value = self._config.get(key)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**31:
-            self.refuse(key, f"{_shown(value)} is not a number above 0.")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most:
+            self.refuse(key, f"{_shown(value)} is not a number from {least} to {most}.")
             return default
         return float(value)
 

@@ -15,6 +15,9 @@ from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.models.splits import splits_of
 from fsft.recipes.problems import Problem, RecipeError, in_file
 
+_MAX_NAME = 200
+"""No model has a longer name."""
+
 
 def read_shape(config: Mapping[str, Any]) -> ModelShape:
     """The shape that a config.json describes, to the parameter.
@@ -36,9 +39,9 @@ def load_shape(path_or_name: str | Path) -> ModelShape:
 
     Names are taken in any case, with the organization or without. Raises RecipeError.
     """
-    path = Path(path_or_name).expanduser()
-    if isinstance(path_or_name, str) and not _exists(path):
-        return _from_catalogue(path_or_name)
+    path = _expand(path_or_name)
+    if isinstance(path_or_name, str) and not (path_or_name.strip() and _exists(path)):
+        return _from_catalogue(path_or_name.strip()[:_MAX_NAME])
     file = path / "config.json" if path.is_dir() else path
     try:
         return read_shape(_load(file))
@@ -78,6 +81,14 @@ def _load(file: Path) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise RecipeError(Problem(reason="is not a table of keys and values."))
     return config
+
+
+def _expand(path: str | Path) -> Path:
+    """`~` is the home folder, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _exists(path: Path) -> bool:

@@ -15,6 +15,7 @@ from fsft.recipes.models.families.gpt import (
     read_mpt,
     read_phi,
 )
+from fsft.recipes.models.families.internlm3 import read_internlm3
 from fsft.recipes.models.families.llama_like import read_like_llama
 from fsft.recipes.models.families.moe import (
     read_deepseek,
@@ -47,6 +48,7 @@ READERS: dict[str, Callable[[Fields], ModelShape]] = {
     "gemma3": read_gemma3,
     "gpt2": read_gpt2,
     "gpt_neox": read_gpt_neox,
+    "internlm3": read_internlm3,
     "internvl": read_internvl,
     "internvl_chat": read_internvl_chat,
     "mixtral": read_mixtral,

@@ -151,6 +151,7 @@ GEMMA = Variant(
     tied=True,
     bias_key="attention_bias",
     activation="gelu_pytorch_tanh",
+    gelu_is_tanh=True,
 )
 GEMMA2 = Variant(
     "gemma2",

@@ -53,6 +53,8 @@ class Variant:
     feed_forward_bias_key_also: str = ""
     activation: str = "silu"
     activation_key: str = "hidden_act"
+    gelu_is_tanh: bool = False
+    """Old configs say "gelu" and mean its tanh approximation."""
     fused_qkv: bool = False
     fused_gate: bool = False
     num_norms: int = 2
@@ -80,6 +82,8 @@ def read_like_llama(fields: Fields, variant: Variant, blocks: Blocks | None = No
     hidden = fields.size("hidden_size", variant.hidden)
     depth = fields.depth("num_hidden_layers", variant.depth)
     activation = fields.choice(variant.activation_key, variant.activation, ACTIVATIONS)
+    if variant.gelu_is_tanh and activation == "gelu":
+        activation = "gelu_tanh"
     if blocks is None:
         feed_forwards: Sequence[Block] = (_plain(fields, variant, hidden, activation),) * depth
     else:
@@ -157,9 +161,10 @@ def _windows(fields: Fields, variant: Variant, depth: int) -> tuple[int | None, 
     """The window of every layer."""
     if variant.windowed == "never":
         return (None,) * depth
-    window = fields.size_or_null("sliding_window", variant.window)
+    # Switched off, saved configs have a window of 0.
     if variant.window_switch and not fields.flag(variant.window_switch, False):
         return (None,) * depth
+    window = fields.size_or_null("sliding_window", variant.window)
     if variant.windowed == "always":
         return (window,) * depth
     end = fields.count("max_window_layers", variant.max_window_layers)

@@ -30,7 +30,7 @@ def read_internvl_chat(fields: Fields) -> ModelShape:
     """InternVL 1.5 to 2.5, remote code."""
     shape = _language_model(fields.table("llm_config"), "")
     vision = fields.table("vision_config")
-    downsample = fields.number("downsample_ratio", 0.5)
+    downsample = fields.ratio("downsample_ratio", 0.5, least=0.1, most=1.0)
     return replace(
         shape,
         architecture="internvl_chat",
@@ -42,7 +42,7 @@ def read_internvl(fields: Fields) -> ModelShape:
     """InternVL as transformers has it."""
     shape = _language_model(fields.table("text_config"), "qwen2")
     vision = fields.table("vision_config")
-    downsample = fields.number("downsample_ratio", 0.5)
+    downsample = fields.ratio("downsample_ratio", 0.5, least=0.1, most=1.0)
     return replace(
         shape,
         architecture="internvl",

@@ -18,7 +18,7 @@ def qwen2_vl_vision(fields: Fields, hidden: int) -> Vision:
     norm = layer_norm(width)
     block = FeedForward(
         width,
-        int(width * fields.number("mlp_ratio", 4)),
+        int(width * fields.ratio("mlp_ratio", 4, least=0.1, most=100)),
         gated=False,
         bias=True,
         activation=fields.choice("hidden_act", "quick_gelu", ACTIVATIONS),
@@ -217,8 +217,10 @@ def _merge(downsample: float) -> int:
 
 
 def _grid(fields: Fields, image: int, patch: int) -> int:
-    """Patches a side."""
-    return fields.part(image, patch, of="image_size", by="patch_size")
+    """Whole patches a side."""
+    if patch > image:
+        fields.refuse("patch_size", f"{patch} is more than image_size, which is {image}.")
+    return max(1, image // patch)
 
 
 def _intern_projector(width: int, merge: int, hidden: int) -> int:
