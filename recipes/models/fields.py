@@ -26,7 +26,7 @@ class Fields:
     """The keys of a config, or of a table inside it.
 
     A key that is absent takes the default that it is read with; where there is none, it is
-    required. Wrong values are collected; `check` raises them together.
+    required. Wrong values are collected, and `check` raises them together.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Fields:
         name, value = self._value(key, also)
         if name not in self._config:
             if default is None:
-                self.refuse(name, "is missing.", f'"{name}": 4096')
+                self.refuse(name, "is missing.", f'"{name}": 32')
             return _UNREAD if default is None else default
         if isinstance(value, bool) or not isinstance(value, int):
-            self.refuse(name, f"{_shown(value)} is not a whole number.", f'"{name}": 4096')
+            self.refuse(name, f"{_shown(value)} is not a whole number.", f'"{name}": 32')
             return _UNREAD
         if not 1 <= value <= most:
-            self.refuse(name, f"{_shown(value)} is not between 1 and {most:,}.")
+            self.refuse(name, f"{_shown(value)} is not between 1 and {most:,}.", f'"{name}": 32')
             return _UNREAD
         return value
 
@@ -81,10 +81,10 @@ class Fields:
         return self.size(key, default, also=also, most=MAX_LAYERS)
 
     def flag(self, key: str, default: bool, *, also: str = "") -> bool:
-        """True or false."""
+        """True or false; null counts as false, as it does in transformers."""
         name, value = self._value(key, also)
         if value is None:
-            return default
+            return default and name not in self._config
         if not isinstance(value, bool):
             self.refuse(name, f"{_shown(value)} is neither true nor false.")
             return default
@@ -113,9 +113,7 @@ class Fields:
 
     def choice(self, key: str, default: str, choices: Mapping[str, Choice]) -> Choice:
         """What the text at `key` stands for."""
-        value = self._config.get(key)
-        if value is None:
-            value = default
+        value = self._config.get(key, default)
         if not isinstance(value, str) or value not in choices:
             known = ", ".join(f'"{choice}"' for choice in choices)
             self.refuse(key, f"{_shown(value)} is not known.", f"one of {known}")
