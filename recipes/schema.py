@@ -5,7 +5,7 @@ recipe, the description in the JSON Schema, and says the unit. `examples` are sh
 about a wrong value.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticKnownError
@@ -115,14 +115,24 @@ class Data(Table):
 
 
 class Hardware(Table):
-    """Where the run takes place."""
+    """Where the run takes place. What is not given is detected, or taken from fsft's tables."""
 
-    accelerator: Literal["auto", "cpu", "cuda"] = Field(default="auto", examples=["cpu"])
-    """The kind of device; auto is cuda where there is one, else cpu."""
+    accelerator: str = Field(default="auto", min_length=1, examples=["H100-80GB-SXM"])
+    """The device: a name from `fsft hardware`, cuda, cpu, or auto (cuda where there is one)."""
+    nodes: int = Field(default=1, ge=1, examples=[2])
+    """Machines that train together."""
     devices_per_node: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default="auto", examples=[2]
     )
-    """Processes to start, one a device; auto is every GPU, or 2 on cpu."""
+    """Processes to start on a machine, one a device; auto is every GPU, or 2 on cpu."""
+    memory: ByteCount | None = Field(default=None, examples=["80GB"])
+    """Memory of one device, where the table does not know it or is wrong."""
+    host_memory: ByteCount | None = Field(default=None, examples=["512GB"])
+    """Main memory of one machine."""
+    link: str | None = Field(default=None, examples=["NDR"])
+    """The link between machines, by name (NDR, 100GbE) or in GB/s a device, one direction."""
+    price: float | None = Field(default=None, gt=0, examples=[2.5])
+    """What one device costs for an hour, in any currency."""
 
 
 class Budget(Table):
@@ -149,17 +159,55 @@ class Method(Table):
     """full: every weight."""
 
 
-class Parallel(Table):
-    """How the work is spread. Global batch = micro_batch × gradient_accumulation × processes."""
+class Settled(NamedTuple):
+    """How the work is spread, with nothing left open."""
 
-    zero: Annotated[Literal[0, 1, 2, 3], _WholeNumber] = Field(default=1, examples=[2])
+    zero: int
+    micro_batch: int
+    gradient_accumulation: int
+    activation_checkpointing: str
+
+
+class Parallel(Table):
+    """How the work is spread. Global batch = micro_batch × gradient_accumulation × processes.
+
+    "auto" asks the planner; its answer goes to the lock.
+    """
+
+    zero: Annotated[Literal[0, 1, 2, 3, "auto"], _WholeNumber] = Field(default=1, examples=[2])
     """DeepSpeed ZeRO stage: 0 nothing, 1 optimizer state, 2 gradients too, 3 weights too."""
-    micro_batch: int = Field(default=1, ge=1, examples=[4])
-    """Rows that one process computes at once."""
-    gradient_accumulation: int = Field(default=1, ge=1, examples=[8])
+    global_batch: int | None = Field(default=None, ge=1, examples=[128])
+    """Rows in one optimizer step; needed where gradient_accumulation is auto."""
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[4])
+    """Rows that one process computes at once; auto is the largest number that fits."""
+    gradient_accumulation: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=1, examples=[8]
+    )
     """Micro batches that one process adds up before each optimizer step."""
-    activation_checkpointing: Literal["none", "full"] = Field(default="none", examples=["full"])
-    """full: keep only each layer's input and recompute the rest; less memory, a third more work."""
+    activation_checkpointing: Literal["none", "selective", "full", "auto"] = Field(
+        default="none", examples=["full"]
+    )
+    """full recomputes all but each layer's input, selective about half; auto: least that fits."""
+
+    @model_validator(mode="after")
+    def _global_batch_where_needed(self) -> Self:
+        if self.gradient_accumulation == "auto" and self.global_batch is None:
+            raise ValueError(
+                'gradient_accumulation = "auto" needs global_batch, as in global_batch = 128'
+            )
+        return self
+
+    @property
+    def open_keys(self) -> list[str]:
+        """The keys that the planner is asked for."""
+        return [name for name in Settled._fields if getattr(self, name) == "auto"]
+
+    @property
+    def settled(self) -> Settled:
+        """The numbers; raises ValueError where the planner has not been asked yet."""
+        if self.open_keys:
+            raise ValueError(f"the planner has not answered {', '.join(self.open_keys)}")
+        return Settled(*(getattr(self, name) for name in Settled._fields))
 
 
 class Optimizer(Table):

@@ -8,7 +8,17 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
     "prepare": ("data", "model.path", "model.revision"),
-    "train": ("seed", "model", "hardware", "budget", "method", "parallel", "optimizer"),
+    "train": (
+        "seed",
+        "model",
+        "hardware.accelerator",
+        "hardware.nodes",
+        "hardware.devices_per_node",
+        "budget",
+        "method",
+        "parallel",
+        "optimizer",
+    ),
     "convert": ("convert",),
     "evaluate": ("evaluate",),
     "report": ("name", "description"),

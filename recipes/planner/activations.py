@@ -54,9 +54,9 @@ def saved_by_layer(
         return boundary
     if checkpointing == "selective":
         return boundary + _selected(layer, style)
-    saved = _attention(layer.attention, layer, style, method)
+    saved = _attention(layer.attention, style, method)
     if layer.cross_attention:
-        saved += _attention(layer.cross_attention, layer, style, method)
+        saved += _attention(layer.cross_attention, style, method)
     block = layer.feed_forward
     if isinstance(block, Experts):
         saved += _experts(block, style, method)
@@ -114,7 +114,7 @@ def _input_of(
     return kept
 
 
-def _attention(attention: Attention, layer: Layer, style: Style, method: Method) -> Saved:
+def _attention(attention: Attention, style: Style, method: Method) -> Saved:
     *inner, output = attention.linears
     byte = style.compute_bytes
     replicated = 0.0

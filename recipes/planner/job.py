@@ -12,7 +12,8 @@ class Job:
     """A model, a method and the sequences to train on.
 
     Compared by identity, so that what follows from a job alone is quickly found again.
-    `sequence_length` in tokens; `num_tokens` is the budget, padding included; `logit_share` the
+    `sequence_length` in tokens; the budget is `num_tokens`
+    (padding included) or `num_steps`; `logit_share` the
     share of positions whose logits are computed; `loss_chunk` the tokens whose logits exist at
     once, None for all of a micro batch.
     """
@@ -22,6 +23,7 @@ class Job:
     method: Method = FULL
     style: Style = HUGGING_FACE
     num_tokens: int | None = None
+    num_steps: int | None = None
     global_batch: int | None = None
     logit_share: float = 1.0
     loss_chunk: int | None = None

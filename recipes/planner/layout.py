@@ -49,3 +49,21 @@ class Layout:
     def global_batch(self) -> int:
         """Sequences in one optimizer step."""
         return self.micro_batch * self.gradient_accumulation * self.data
+
+    @property
+    def name(self) -> str:
+        """The layout in a few words, as in "ZeRO 1, TP 4, PP 2, DP 8"."""
+        parts = [f"ZeRO {self.zero}"]
+        for short, degree in (
+            ("TP", self.tensor),
+            ("PP", self.pipeline),
+            ("SP", self.sequence),
+            ("EP", self.expert),
+        ):
+            if degree > 1:
+                parts.append(f"{short} {degree}")
+        parts.append(f"DP {self.data}")
+        if self.offload_optimizer != "none":
+            what = "weights and optimizer" if self.offload_weights != "none" else "optimizer"
+            parts.append(f"{what} on {self.offload_optimizer}")
+        return ", ".join(parts)

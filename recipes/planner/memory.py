@@ -20,8 +20,6 @@ PREFETCH = 50_000_000
 """DeepSpeed's default for weights that ZeRO-3 gathers ahead, in elements."""
 SUBGROUP = 1_000_000_000
 """DeepSpeed's default for the weights that one optimizer kernel updates, in elements."""
-CONTEXT_BYTES = 0.5 * 2**30
-"""A CUDA context with lazily loaded kernels (stas00/ml-engineering: 0.47 GiB)."""
 COMMUNICATOR_BYTES = 0.5 * 2**30
 """Buffers of one NCCL communicator (rule of okoge-kaz' memory estimator)."""
 PROCESS_BYTES = 2.5 * 2**30
@@ -86,16 +84,18 @@ class Memory:
 def plan_memory(job: Job, layout: Layout, *, stage: int | None = None) -> Memory:
     """Memory of `layout`; of the fullest pipeline stage, or of `stage`.
 
-    Stages between the first and the last hold less than the first: as many layers, fewer micro
-    batches in flight, no embedding.
+    That is the first, the second or the last: those between hold as many layers as the second, and
+    fewer micro batches in flight.
     """
     if stage is not None:
         return _stage_memory(job, layout, stage)
-    first = _stage_memory(job, layout, 0)
-    if layout.pipeline == 1:
-        return first
-    last = _stage_memory(job, layout, layout.pipeline - 1)
-    return first if first.device_total >= last.device_total else last
+    fullest = _stage_memory(job, layout, 0)
+    for other in sorted({1, layout.pipeline - 1}):
+        if 0 < other < layout.pipeline:
+            memory = _stage_memory(job, layout, other)
+            if memory.device_total > fullest.device_total:
+                fullest = memory
+    return fullest
 
 
 def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
@@ -112,13 +112,21 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         layout.sequence_in_tensor,
     )
     in_flight = micro_batches_in_flight(layout, stage)
-    activations = per_token * tokens * in_flight
+    activations: float = per_token * tokens * in_flight
     if stage == 0 and job.num_patches:
         activations += vision_bytes(job) * layout.micro_batch * in_flight
+    if layout.pipeline > 1:
+        boundary = style.compute_bytes * job.shape.hidden * tokens
+        sides = (
+            style.pipeline_copies
+            if 0 < stage < layout.pipeline - 1
+            else min(1.0, style.pipeline_copies)
+        )
+        activations += sides * boundary * in_flight
     working = per_token_working * tokens
     logits = evaluated = 0.0
     if stage == layout.pipeline - 1:
-        vocabulary = job.shape.vocab_size
+        vocabulary: float = job.shape.vocab_size
         if style.vocabulary_parallel:
             vocabulary /= layout.tensor
         learned = tokens * job.logit_share
@@ -174,7 +182,7 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         stage,
         allocated,
         reserved,
-        reserved + CONTEXT_BYTES + communicators * COMMUNICATOR_BYTES,
+        reserved + style.context_bytes + communicators * COMMUNICATOR_BYTES,
         PROCESS_BYTES + states.host,
         PROCESS_BYTES + style.loading_bytes * (part.dense + part.experts),
         states.disk,

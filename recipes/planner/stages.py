@@ -174,7 +174,7 @@ def _expert_linears(layer: Layer) -> tuple[Linear, ...]:
 
 
 def _adapter_parameters(method: Method, layer: Layer) -> float:
-    """r · (inputs + outputs) for each matrix that has an adapter (arXiv 2106.09685)."""
+    """Rank · (inputs + outputs) for each matrix that has an adapter (arXiv 2106.09685)."""
     block = layer.feed_forward
     copies = block.num_experts if isinstance(block, Experts) else 1
     sizes = [part.inputs + part.outputs for part in _dense_linears(layer) if method.adapts(part)]

@@ -36,7 +36,7 @@ def _write_weights(context: StageContext, checkpoint: Path, config: Any, folder:
     from safetensors.torch import save_file
 
     dtype = getattr(torch, context.recipe.convert.dtype)
-    weights = checkpoint_weights(checkpoint, zero_stage=context.recipe.parallel.zero)
+    weights = checkpoint_weights(checkpoint, zero_stage=context.recipe.parallel.settled.zero)
     for name in _tied_names(config):
         weights.pop(name, None)
     shapes = {

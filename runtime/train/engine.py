@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from fsft.recipes.schema import Recipe
+from fsft.runtime.train.activation_checkpointing import apply_checkpointing
 from fsft.runtime.train.optimizer import make_optimizer, schedule_maker
 
 
@@ -13,10 +14,7 @@ def make_engine(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> Any
     """The model, its optimizer and schedule, spread over all processes."""
     import deepspeed
 
-    if recipe.parallel.activation_checkpointing == "full":
-        model.gradient_checkpointing_enable(  # type: ignore[operator]
-            gradient_checkpointing_kwargs={"use_reentrant": False}
-        )
+    apply_checkpointing(model, recipe.parallel.settled.activation_checkpointing)
     engine, *_ = deepspeed.initialize(
         model=model,
         optimizer=make_optimizer(model, recipe.optimizer),
@@ -40,10 +38,10 @@ def gradient_step(engine: Any, recipe: Recipe) -> float:
 def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says, in DeepSpeed's terms."""
     return {
-        "train_micro_batch_size_per_gpu": recipe.parallel.micro_batch,
-        "gradient_accumulation_steps": recipe.parallel.gradient_accumulation,
+        "train_micro_batch_size_per_gpu": recipe.parallel.settled.micro_batch,
+        "gradient_accumulation_steps": recipe.parallel.settled.gradient_accumulation,
         "gradient_clipping": 0.0 if _is_plain(recipe) else recipe.optimizer.clip,
-        "zero_optimization": {"stage": recipe.parallel.zero},
+        "zero_optimization": {"stage": recipe.parallel.settled.zero},
         "bf16": {"enabled": recipe.model.dtype == "bfloat16"},
         # fsft reports each step itself.
         "steps_per_print": 2**62,
@@ -55,4 +53,4 @@ def _is_plain(recipe: Recipe) -> bool:
 
     There DeepSpeed clips by a norm that it does not tell, so fsft clips instead.
     """
-    return recipe.parallel.zero == 0 and recipe.model.dtype == "float32"
+    return recipe.parallel.settled.zero == 0 and recipe.model.dtype == "float32"

@@ -190,7 +190,7 @@ def make_plan(recipe: Recipe, rows: TokenRows, num_processes: int) -> BatchPlan:
     return BatchPlan(
         rows.lengths(),
         seed=recipe.seed,
-        micro_batch=recipe.parallel.micro_batch,
-        gradient_accumulation=recipe.parallel.gradient_accumulation,
+        micro_batch=recipe.parallel.settled.micro_batch,
+        gradient_accumulation=recipe.parallel.settled.gradient_accumulation,
         num_processes=num_processes,
     )

@@ -14,6 +14,7 @@ from rich.text import Text
 from fsft import __version__
 from fsft.cli.answer import generate, serve
 from fsft.cli.check import check
+from fsft.cli.plan import plan
 from fsft.cli.recipe import recipe_app
 from fsft.cli.run import run
 from fsft.recipes.problems import ExitCode, FsftError, Problem, missing_package
@@ -26,6 +27,7 @@ app = typer.Typer(
     epilog="Begin with: fsft run quickstart",
 )
 app.command()(check)
+app.command()(plan)
 app.command()(run)
 app.command()(generate)
 app.command()(serve)

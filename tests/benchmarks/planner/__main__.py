@@ -1,58 +1,109 @@
-"""Print how far the planner is from published runs."""
+"""How far the planner is from published runs: `python -m tests.benchmarks.planner`.
+
+Prints errors of memory and speed per group and over all groups, each with equal weight; with
+--json the rows, each a case with predictions beside what was measured.
+"""
 
 import argparse
+import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from fsft.recipes.planner.memory import Memory, plan_memory
-from tests.benchmarks.planner.cases import read_cases
+from tests.benchmarks.planner.cases import Case, read_cases
+from tests.benchmarks.planner.memory_errors import PeakError, memory_errors, predicted_peak
+from tests.benchmarks.planner.time_errors import SpeedError, predicted_speed, speed_errors
 
+CASES = Path(__file__).parent / "published_runs.json"
 GIB = 2**30
 
 
-def _in_metric(memory: Memory, metric: str) -> float:
-    """Bytes, as the source measured them."""
-    if "max_memory" in metric and "does not say" in metric:
-        return memory.reserved
-    if "allocated" in metric:
-        return memory.allocated
-    if "reserved" in metric:
-        return memory.reserved
-    return memory.device_total
-
-
 def main() -> None:
-    """Print the errors of each group."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cases", type=Path)
+    """Read the cases, ask the planner, print the errors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rows", action="store_true")
+    parser.add_argument("--rows", action="store_true", help="print every case")
     arguments = parser.parse_args()
     cases = read_cases(arguments.cases)
-    rows = []
-    for case in cases:
-        f = case.fields
-        if not f["measured_peak_gib"]:
-            continue
-        stage = case.layout.pipeline - 1 if "last" in f["memory_metric"] else None
-        memory = plan_memory(case.job, case.layout, stage=stage)
-        metric = f["memory_metric"]
-        value = _in_metric(memory, metric)
-        value /= GIB
-        error = value / f["measured_peak_gib"] - 1
-        p = memory.peak
-        rows.append((f["group"], f["quality"], error))
-        if arguments.rows:
-            print(
-                f"{f['id']:28s} {f['quality']} {f['measured_peak_gib']:7.2f} {value:7.2f} {error:+7.1%} [{p.name}] w{p.weights / GIB:.2f} g{p.gradients / GIB:.2f} o{p.optimizer / GIB:.2f} a{p.activations / GIB:.2f} l{p.logits / GIB:.2f} b{p.buffers / GIB:.2f} st{memory.stage}"
-            )
-    for group in dict.fromkeys(r[0] for r in rows):
-        for q in "ABC":
-            e = sorted(abs(r[2]) for r in rows if r[0] == group and r[1] == q)
-            if e:
-                print(
-                    f"{group:22s} {q} n={len(e):3d} median {statistics.median(e):6.1%} p90 {e[int(0.9 * (len(e) - 1))]:6.1%} worst {e[-1]:6.1%}"
-                )
+    peaks, speeds = memory_errors(cases), speed_errors(cases)
+    if arguments.json:
+        print(json.dumps(_document(cases, peaks), ensure_ascii=False))
+        return
+    if arguments.rows:
+        _print_rows(peaks, speeds)
+    print("Memory, |error| of the peak in the metric of each source")
+    for quality in "ABC":
+        _print_groups([row for row in peaks if row.case.fields["quality"] == quality], quality)
+    refused = [row.case.fields["id"] for row in peaks if row.says_it_does_not_fit]
+    print(f"runs that ran and are said not to fit: {refused or 'none'}\n")
+    print("Speed, |error| of tokens per second and device")
+    _print_groups(speeds, " ")
 
 
-main()
+def _print_groups(rows: Iterable[PeakError | SpeedError], label: str) -> None:
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row.case.group, []).append(abs(row.error))
+    figures = []
+    for group, errors in groups.items():
+        figures.append(_summary(errors))
+        _print_figures(label, group, len(errors), figures[-1])
+    if figures:
+        means = tuple(statistics.mean(column) for column in zip(*figures, strict=True))
+        _print_figures(label, "mean of groups", sum(map(len, groups.values())), means)
+
+
+def _print_figures(label: str, name: str, number: int, figures: tuple[float, ...]) -> None:
+    median, ninetieth, worst = figures
+    print(
+        f"  {label} {name:26} {number:4} rows  median {median:6.1%}  p90 {ninetieth:6.1%}"
+        f"  worst {worst:6.1%}"
+    )
+
+
+def _summary(errors: list[float]) -> tuple[float, float, float]:
+    """Median, 90th percentile (nearest rank), worst."""
+    ordered = sorted(errors)
+    nearest = max(0, -(-9 * len(ordered) // 10) - 1)
+    return statistics.median(ordered), ordered[nearest], ordered[-1]
+
+
+def _print_rows(peaks: list[PeakError], speeds: list[SpeedError]) -> None:
+    for row in peaks:
+        peak = row.peak
+        parts = " ".join(f"{key[0]}{value / GIB:.2f}" for key, value in _components(peak).items())
+        print(
+            f"{row.case.fields['id']:28} {row.case.fields['quality']} "
+            f"{row.measured / GIB:7.2f} {row.predicted / GIB:7.2f} {row.error:+7.1%} "
+            f"[{peak.name}] {parts}"
+        )
+    for speed in speeds:
+        print(
+            f"{speed.case.fields['id']:28} {speed.measured:9.1f} {speed.predicted:9.1f} "
+            f"{speed.error:+7.1%}"
+        )
+
+
+def _components(peak: Any) -> dict[str, float]:
+    return {key: value for key, value in peak._asdict().items() if isinstance(value, float | int)}
+
+
+def _document(cases: list[Case], peaks: list[PeakError]) -> dict[str, Any]:
+    refused = {row.case.fields["id"] for row in peaks if row.says_it_does_not_fit}
+    return {
+        "rows": [
+            case.fields
+            | {
+                "predicted_peak_gib": predicted_peak(case) / GIB,
+                "predicted_tokens_per_s_per_gpu": predicted_speed(case),
+                "says_it_does_not_fit": case.fields["id"] in refused,
+            }
+            for case in cases
+        ]
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fsft.recipes.hardware.accelerators import find_accelerator
+from fsft.recipes.hardware.cluster import Cluster, make_cluster
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
@@ -20,6 +22,7 @@ class Case:
     fields: dict[str, Any]
     job: Job
     layout: Layout
+    cluster: Cluster
 
     @property
     def group(self) -> str:
@@ -45,7 +48,26 @@ def to_case(fields: dict[str, Any]) -> Case:
         loss_chunk=_loss_chunk(fields),
         num_patches=577 if "CLIP ViT-L/14" in str(fields["hf_config"].get("vision")) else 0,
     )
-    return Case(fields, job, _layout(fields))
+    return Case(fields, job, _layout(fields), _cluster(fields))
+
+
+def _cluster(fields: dict[str, Any]) -> Cluster:
+    """The machines; the link between them where the notes tell it."""
+    nodes = fields["nodes"] or max(1, fields["gpus"] // 8)
+    told = re.search(r"(?:(\d+)x)?(\d+) ?Gb/?s?", str(fields["notes"]))
+    link = None
+    if told:
+        per_device = "per GPU" in str(fields["notes"])
+        lanes = int(told[1] or 1)
+        link = int(told[2]) * lanes * 1e9 / 8 / (1 if per_device else 8)
+    elif fields["framework"].startswith("torchtitan"):
+        link = 50e9
+    return make_cluster(
+        find_accelerator(fields["gpu"]),
+        nodes=nodes,
+        devices_per_node=max(1, fields["gpus"] // nodes),
+        link=link,
+    )
 
 
 def _layout(fields: dict[str, Any]) -> Layout:
@@ -104,7 +126,7 @@ def _checkpointing(fields: dict[str, Any]) -> Checkpointing:
     text = str(fields["activation_checkpointing"] or "none").lower()
     if text.startswith("full"):
         return "full"
-    if text.startswith("selective-op") or text.startswith("selective (fraction"):
+    if text.startswith(("selective-op", "selective (fraction")):
         return "selective"
     return "none"
 

@@ -1,5 +1,6 @@
 """The implementations behind published runs, in the planner's terms."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ MEGATRON = Style(
     name="megatron",
     gradient_bytes=4,
     copies_gradients=False,
+    pipeline_copies=0,
     held_gradients=True,
     norm="fused",
     gated="fused",
@@ -18,6 +20,7 @@ MEGATRON = Style(
 BRIDGE = replace(MEGATRON, name="megatron-bridge", gradient_bytes=2, optimizer_bytes=8)
 TORCHTITAN = Style(
     name="torchtitan",
+    pipeline_copies=2,
     copies_gradients=False,
     weight_bytes=4,
     gradient_bytes=4,
@@ -52,6 +55,7 @@ LIT_GPT = Style(
 PEFT = replace(
     HUGGING_FACE,
     name="peft",
+    context_bytes=0.92 * 2**30,
     logit_bytes=13,
     reserved_per_allocated=1.1,
     optimizer_bytes=4,
@@ -62,29 +66,41 @@ PEFT_DEEPSPEED = replace(PEFT, optimizer_bytes=12)
 
 
 def style_of(fields: dict[str, Any]) -> Style:
-    """The style of the framework that a case names."""
+    """The style of the framework that a case names; fsft's own where it is not known."""
     framework = fields["framework"].lower()
-    notes = str(fields["notes"])
-    if "megatron-bridge" in framework:
-        return BRIDGE
-    if "megatron" in framework or "internevo" in framework:
-        scores = 2 if "unfused" in str(fields["attention"]).lower() else 0
-        return replace(MEGATRON, scores_bytes=scores)
-    if "torchtitan" in framework:
-        bytes_per_logit = 22 if fields["tp"] > 1 else 14
-        reserved = 1.01 if fields["compile"] else 1.08
-        return replace(
-            TORCHTITAN,
-            logit_bytes=bytes_per_logit,
-            norm="fused" if fields["compile"] else "eager",
-            reserved_per_allocated=reserved,
-        )
-    if "nanotron" in framework:
-        return NANOTRON
-    if "lit-gpt" in framework or "litgpt" in framework:
-        return LIT_GPT
-    if "peft" in framework or "hf trainer" in framework:
-        half = fields["precision"] == "fp16"
-        base = PEFT_DEEPSPEED if fields["zero"] != "none" else PEFT
-        return replace(base, logit_bytes=8 if half else 13)
+    for words, make in _STYLES:
+        if any(word in framework for word in words):
+            return make(fields)
     return HUGGING_FACE
+
+
+def _megatron(fields: dict[str, Any]) -> Style:
+    scores = 2 if "unfused" in str(fields["attention"]).lower() else 0
+    return replace(MEGATRON, scores_bytes=scores)
+
+
+def _torchtitan(fields: dict[str, Any]) -> Style:
+    compiled = bool(fields["compile"])
+    return replace(
+        TORCHTITAN,
+        # The vocabulary-parallel loss keeps two more float32 copies.
+        logit_bytes=22 if fields["tp"] > 1 else 14,
+        norm="fused" if compiled else "eager",
+        reserved_per_allocated=1.01 if compiled else 1.08,
+    )
+
+
+def _peft(fields: dict[str, Any]) -> Style:
+    base = PEFT if fields["zero"] == "none" else PEFT_DEEPSPEED
+    return replace(base, logit_bytes=8 if fields["precision"] == "fp16" else 13)
+
+
+_STYLES: tuple[tuple[tuple[str, ...], Callable[[dict[str, Any]], Style]], ...] = (
+    (("megatron-bridge",), lambda _: BRIDGE),
+    (("megatron", "internevo"), _megatron),
+    (("torchtitan",), _torchtitan),
+    (("nanotron",), lambda _: NANOTRON),
+    (("lit-gpt", "litgpt"), lambda _: LIT_GPT),
+    (("peft", "hf trainer"), _peft),
+)
+"""Words in the name of a framework, and what makes its style."""

@@ -1,0 +1,1 @@
+"""What devices, links and machines can do."""

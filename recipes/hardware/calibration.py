@@ -1,0 +1,92 @@
+"""What `fsft calibrate` measured on a machine, in place of data sheets."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsft.recipes.hardware.accelerators import Accelerator
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.problems import Problem, RecipeError
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Measurements of one kind of device on one host; TFLOPS, and bytes per second.
+
+    None where there was nothing to measure: one device has no link.
+    """
+
+    host: str
+    device: str
+    date: str
+    torch: str
+    matmul_tflops: dict[str, float]
+    memory_bandwidth: float | None = None
+    all_reduce_bandwidth: float | None = None
+    disk_read: float | None = None
+    disk_write: float | None = None
+
+
+def calibration_file() -> Path:
+    """Where measurements of this user's machines are kept."""
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(home).expanduser() / "fsft" / "calibration.toml"
+
+
+def read_calibration(file: Path | None = None) -> dict[str, Calibration]:
+    """Measurements by device name; none where nothing was measured. Raises RecipeError."""
+    path = file or calibration_file()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: Calibration(**row) for name, row in document.get("devices", {}).items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, OSError) as error:
+        raise RecipeError(
+            Problem(
+                file=str(path),
+                reason=f"is not a calibration: {error}.",
+                example="fsft calibrate writes it anew",
+            )
+        ) from None
+
+
+def to_document(measured: Mapping[str, Calibration]) -> dict[str, Any]:
+    """What is written to the file."""
+    return {
+        "devices": {
+            name: {key: value for key, value in vars(row).items() if value is not None}
+            for name, row in measured.items()
+        }
+    }
+
+
+def calibrated(accelerator: Accelerator, measured: Mapping[str, Calibration]) -> Accelerator:
+    """The accelerator with what was measured on this machine in place of the data sheet."""
+    row = measured.get(accelerator.name)
+    if row is None:
+        return accelerator
+    return replace(
+        accelerator,
+        peaks=accelerator.peaks or row.matmul_tflops,
+        measured_ceilings=row.matmul_tflops,
+        memory_bandwidth=row.memory_bandwidth or accelerator.memory_bandwidth,
+        link_bandwidth=row.all_reduce_bandwidth or accelerator.link_bandwidth,
+        note=f"measured on {row.host}, {row.date}",
+    )
+
+
+def with_calibration(cluster: Cluster, measured: Mapping[str, Calibration]) -> Cluster:
+    """The cluster with measured device and disk figures."""
+    row = measured.get(cluster.accelerator.name)
+    if row is None:
+        return cluster
+    return replace(
+        cluster,
+        accelerator=calibrated(cluster.accelerator, measured),
+        disk_read=row.disk_read or cluster.disk_read,
+        disk_write=row.disk_write or cluster.disk_write,
+    )

@@ -1,0 +1,35 @@
+"""Whether a layout fits: on the device and in host memory."""
+
+from typing import Literal
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.memory import Memory
+from fsft.recipes.planner.ranges import memory_range
+
+GIB = 2**30
+
+Fit = Literal["yes", "maybe", "no"]
+
+
+def verdict(job: Job, memory: Memory, cluster: Cluster) -> tuple[Fit, str]:
+    """Whether the layout fits, and one clause on what is too small where it does not surely fit.
+
+    "yes" holds at the upper end of the error range, "no" at its lower end.
+    """
+    room = cluster.accelerator.memory
+    low, expected, high = memory_range(memory.device_total, job.style.family)
+    reason = (
+        f"needs {low / GIB:.1f} to {high / GIB:.1f} GiB of {room / GIB:.1f} "
+        f"({memory.peak.name}, expected {expected / GIB:.1f})"
+    )
+    if low > room:
+        return "no", reason
+    if cluster.host_memory is not None:
+        host = max(memory.host, memory.host_loading) * cluster.devices_per_node
+        if host > cluster.host_memory:
+            return "no", (
+                f"needs {host / GIB:.0f} GiB of host memory a node, there are "
+                f"{cluster.host_memory / GIB:.0f}"
+            )
+    return ("yes", "") if high <= room else ("maybe", reason)

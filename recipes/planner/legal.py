@@ -1,0 +1,125 @@
+"""Which layouts a model, a cluster and a batch allow."""
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.models.shape import Experts, ModelShape
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.layout import Layout
+
+
+def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
+    """One clause on what forbids the layout; None where nothing does."""
+    return (
+        _why_not_tensor(job.shape, layout.tensor, cluster)
+        or _why_not_pipeline(job, layout)
+        or _why_not_sequence(job, layout.sequence)
+        or _why_not_expert(job.shape, layout)
+        or _why_not_offload(layout)
+        or _why_not_batch(job, layout, cluster)
+    )
+
+
+def _why_not_tensor(shape: ModelShape, tensor: int, cluster: Cluster) -> str | None:
+    if tensor == 1:
+        return None
+    if "tensor" not in shape.splits:
+        return f"{shape.architecture} has no tensor parallel plan"
+    if cluster.devices_per_node % tensor:
+        return f"TP {tensor} does not stay inside a node of {cluster.devices_per_node}"
+    for layer, _ in shape.stack.layers:
+        attention, block = layer.attention, layer.feed_forward
+        width = block.expert.width if isinstance(block, Experts) else block.width
+        for number, what in (
+            (attention.num_heads, "heads"),
+            (attention.num_kv_heads, "key-value heads"),
+            (width, "feed-forward columns"),
+        ):
+            if number % tensor:
+                return f"{number} {what} cannot be divided by TP {tensor}"
+    return None
+
+
+def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
+    if layout.pipeline == 1:
+        return None
+    if "pipeline" not in job.shape.splits:
+        return f"{job.shape.architecture} has no pipeline plan"
+    if layout.pipeline > job.shape.stack.num_layers:
+        return f"{job.shape.stack.num_layers} layers are fewer than {layout.pipeline} stages"
+    if layout.zero != 1:
+        return "a pipeline runs with ZeRO 1"
+    if job.method.type == "qlora":
+        return "QLoRA does not run in a pipeline"
+    return None
+
+
+def _why_not_sequence(job: Job, sequence: int) -> str | None:
+    if sequence == 1:
+        return None
+    if job.shape.encoder:
+        return "sequence parallelism needs a decoder-only model"
+    if job.sequence_length % sequence:
+        return f"{job.sequence_length} tokens cannot be divided by SP {sequence}"
+    for layer, _ in job.shape.stack.layers:
+        heads, kv_heads = layer.attention.num_heads, layer.attention.num_kv_heads
+        if heads % sequence:
+            return f"{heads} heads cannot be divided by SP {sequence}"
+        if kv_heads % sequence and sequence % kv_heads:
+            return f"{kv_heads} key-value heads cannot be spread over SP {sequence}"
+    return None
+
+
+def _why_not_expert(shape: ModelShape, layout: Layout) -> str | None:
+    expert, ranks = layout.expert, layout.data * layout.sequence
+    if expert == 1:
+        return None
+    if "expert" not in shape.splits:
+        return f"{shape.architecture} has no expert parallel plan"
+    if layout.tensor > 1 or layout.pipeline > 1:
+        return "experts are spread over data parallel ranks only"
+    if layout.zero == 3:
+        return "ZeRO 3 and expert parallelism exclude each other"
+    counts = {
+        layer.feed_forward.num_experts: "experts"
+        for layer, _ in shape.stack.layers
+        if isinstance(layer.feed_forward, Experts)
+    }
+    for number, what in {ranks: "data ranks", **counts}.items():
+        if number % expert:
+            return f"{number} {what} cannot be divided by EP {expert}"
+    return None
+
+
+def _why_not_offload(layout: Layout) -> str | None:
+    if layout.offload_optimizer != "none":
+        if layout.zero == 0:
+            return "offloading needs ZeRO 1 or more"
+        if layout.offload_optimizer == "nvme" and layout.zero != 3:
+            return "offloading to NVMe needs ZeRO 3"
+        if layout.pipeline > 1:
+            return "offloading does not go with a pipeline"
+    if layout.offload_weights != "none":
+        if layout.zero != 3:
+            return "offloading weights needs ZeRO 3"
+        if layout.offload_optimizer == "none":
+            return "weights are offloaded after the optimizer"
+    return None
+
+
+def _why_not_batch(job: Job, layout: Layout, cluster: Cluster) -> str | None:
+    if layout.num_devices != cluster.num_devices:
+        return f"uses {layout.num_devices} of {cluster.num_devices} devices"
+    if job.global_batch is None:
+        return None
+    if job.global_batch % layout.data:
+        return f"a global batch of {job.global_batch} cannot be divided by DP {layout.data}"
+    if layout.global_batch != job.global_batch:
+        return (
+            f"{layout.micro_batch} × {layout.gradient_accumulation} × {layout.data} is not a "
+            f"global batch of {job.global_batch}"
+        )
+    if layout.pipeline > 1 and layout.gradient_accumulation < layout.pipeline:
+        return (
+            f"{layout.gradient_accumulation} micro batches leave most of {layout.pipeline} "
+            "stages idle"
+        )
+    return None

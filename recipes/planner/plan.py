@@ -1,0 +1,77 @@
+"""The plan of a job on a cluster: what is recommended, what it costs, what else would do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.remedies import Remedy, find_remedies
+from fsft.recipes.planner.search import Candidate, Search, search
+
+SEQUENCES = 128
+"""Sequences in a global batch where none is given; as many as devices, if those are more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known about a job on a cluster before it runs."""
+
+    job: Job
+    cluster: Cluster
+    search: Search
+    remedies: tuple[Remedy, ...]
+    """What would make it fit, the cheapest first; empty where something fits."""
+    warnings: tuple[str, ...]
+    assumptions: tuple[str, ...]
+
+    @property
+    def best(self) -> Candidate | None:
+        """The recommendation; None where nothing fits."""
+        return self.search.best
+
+
+def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -> Plan:
+    """Search all layouts, and look for the cheapest change where none fits.
+
+    `fixed` holds fields of Layout that are decided already.
+    """
+    assumptions = [*ASSUMPTIONS, *cluster.assumptions]
+    if not cluster.has_known_speed:
+        assumptions.append(
+            f"nothing about the speed of {cluster.accelerator.name}: `fsft calibrate` measures it"
+        )
+    if job.global_batch is None:
+        batch = _global_batch(cluster, fixed or {})
+        assumptions.append(f"a global batch of {batch} sequences, since none is given")
+        job = replace(job, global_batch=batch)
+    found = search(job, cluster, fixed)
+    remedies = () if found.candidates else find_remedies(job, cluster, fixed or {})
+    return Plan(job, cluster, found, remedies, tuple(_warnings(job)), tuple(assumptions))
+
+
+ASSUMPTIONS = (
+    "1 GiB = 2³⁰ bytes; a range holds 8 of 10 published runs of the kind; "
+    "what fits, fits at its upper end",
+    "attention is computed by a fused kernel, causal, without padding",
+)
+
+
+def _global_batch(cluster: Cluster, fixed: Mapping[str, Any]) -> int:
+    replicas = cluster.num_devices
+    micro_batch = fixed.get("micro_batch", 1)
+    accumulation = fixed.get("gradient_accumulation")
+    if accumulation:
+        return int(replicas * micro_batch * accumulation)
+    rounds = max(1, -(-SEQUENCES // (replicas * micro_batch)))
+    return int(replicas * micro_batch * rounds)
+
+
+def _warnings(job: Job) -> list[str]:
+    longest = job.shape.max_positions
+    if longest is not None and job.sequence_length > longest:
+        return [
+            f"sequences of {job.sequence_length} tokens are longer than the {longest} positions "
+            "that the model was made for"
+        ]
+    return []

@@ -1,0 +1,162 @@
+"""Questions to the planner, from a recipe or from bare facts."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, get_args
+
+from fsft.recipes.hardware.accelerators import find_accelerator, find_link
+from fsft.recipes.hardware.cluster import Cluster, make_cluster
+from fsft.recipes.models.from_config import load_shape, read_shape
+from fsft.recipes.models.shape import ModelShape
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
+from fsft.recipes.planner.method import Method, MethodType
+from fsft.recipes.planner.style import fsft_style
+from fsft.recipes.problems import Problem, RecipeError
+from fsft.recipes.schema import Hardware, Parallel, Recipe
+
+KINDS = {"auto", "cuda", "cpu"}
+"""Values of hardware.accelerator that say what is there, not which."""
+_KEYS = {
+    "zero": "zero",
+    "micro_batch": "micro_batch",
+    "gradient_accumulation": "gradient_accumulation",
+    "activation_checkpointing": "checkpointing",
+}
+"""Key of [parallel] to field of Layout."""
+_ALONE = {
+    "tensor": 1,
+    "pipeline": 1,
+    "sequence": 1,
+    "expert": 1,
+    "offload_optimizer": "none",
+    "offload_weights": "none",
+}
+"""What `fsft run` executes: data parallel training with ZeRO."""
+
+
+def shape_of(recipe: Recipe) -> ModelShape:
+    """The shape of the recipe's model: of its config, its folder, or the catalogue.
+
+    Raises RecipeError where neither says what the model is made of.
+    """
+    model = recipe.model
+    if model.config is None:
+        return load_shape(str(model.path))
+    config: dict[str, Any] = dict(model.config)
+    if "vocab_size" not in config and recipe.data.tokenizer:
+        config["vocab_size"] = recipe.data.tokenizer.vocab_size
+    return read_shape(config)
+
+
+def job_of(recipe: Recipe, shape: ModelShape) -> Job:
+    """What the recipe trains; its budget where that is known without reading the data."""
+    return Job(
+        shape=shape,
+        sequence_length=recipe.data.sequence_length,
+        method=Method(type=recipe.method.type),
+        style=fsft_style(recipe.model.dtype),
+        num_tokens=recipe.budget.tokens,
+        num_steps=recipe.budget.steps,
+        global_batch=recipe.parallel.global_batch,
+    )
+
+
+def cluster_of(hardware: Hardware, found: Cluster | None) -> Cluster:
+    """The recipe's cluster; `found` is this machine, for what the recipe leaves open.
+
+    Raises RecipeError where the recipe names no device and none was found.
+    """
+    if hardware.accelerator in KINDS:
+        if found is None:
+            raise RecipeError(
+                Problem(
+                    key="hardware.accelerator",
+                    reason="there is no such device on this machine to plan for.",
+                    example='accelerator = "A100-80GB-SXM"',
+                )
+            )
+        accelerator, devices = found.accelerator, found.devices_per_node
+    else:
+        accelerator, devices = find_accelerator(hardware.accelerator), 1
+        if found and found.accelerator.name == accelerator.name:
+            devices = found.devices_per_node
+    if hardware.devices_per_node != "auto":
+        devices = hardware.devices_per_node
+    if accelerator.name == "cpu":
+        # The processes of a machine share its memory.
+        accelerator = accelerator.with_memory(accelerator.memory / devices)
+    if hardware.memory is not None:
+        accelerator = accelerator.with_memory(float(hardware.memory))
+    host_memory = float(hardware.host_memory) if hardware.host_memory else None
+    if host_memory is None and found is not None and hardware.accelerator in KINDS:
+        host_memory = found.host_memory
+    return make_cluster(
+        accelerator,
+        nodes=hardware.nodes,
+        devices_per_node=devices,
+        link=None if hardware.link is None else find_link(hardware.link),
+        host_memory=host_memory,
+        price=hardware.price,
+    )
+
+
+def fixed_by(parallel: Parallel) -> dict[str, Any]:
+    """The fields of Layout that the recipe decides."""
+    fixed: dict[str, Any] = dict(_ALONE)
+    for key, field in _KEYS.items():
+        value = getattr(parallel, key)
+        # With a global batch the accumulation follows from the micro batch.
+        if value != "auto" and not (key == "gradient_accumulation" and parallel.global_batch):
+            fixed[field] = value
+    return fixed
+
+
+def settle(recipe: Recipe, layout: Layout) -> Recipe:
+    """The recipe with every "auto" of [parallel] answered by `layout`."""
+    answers = {key: getattr(layout, _KEYS[key]) for key in recipe.parallel.open_keys}
+    parallel = recipe.parallel.model_copy(update=answers)
+    return recipe.model_copy(update={"parallel": parallel})
+
+
+def method_of(name: str, rank: int) -> Method:
+    """The method that a command line names; raises RecipeError for an unknown one."""
+    known: tuple[MethodType, ...] = get_args(MethodType)
+    for method in known:
+        if method == name:
+            return Method(method, rank, quantization="nf4-dq" if method == "qlora" else None)
+    raise RecipeError(
+        Problem(file="--method", reason=f"`{name}` is not one of {', '.join(known)}.")
+    )
+
+
+def fixed_from(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of Layout from text, as in {"tensor": "4"}; raises RecipeError."""
+    words = {
+        "checkpointing": Checkpointing,
+        "offload_optimizer": Offload,
+        "offload_weights": Offload,
+    }
+    numbers = {f.name for f in fields(Layout) if f.type == "int" or f.type is int}
+    fixed: dict[str, Any] = {}
+    problems = []
+    for key, text in pairs.items():
+        if key in words:
+            if text in get_args(words[key]):
+                fixed[key] = text
+            else:
+                known = ", ".join(get_args(words[key]))
+                problems.append(Problem(file="--fix", key=key, reason=f"`{text}` is not {known}."))
+        elif key in numbers:
+            if text.isdecimal() and (int(text) > 0 or key == "zero"):
+                fixed[key] = int(text)
+            else:
+                problems.append(
+                    Problem(file="--fix", key=key, reason=f"`{text}` is not a whole number.")
+                )
+        else:
+            names = ", ".join(sorted({*numbers, *words}))
+            problems.append(Problem(file="--fix", key=key, reason=f"is not one of {names}."))
+    if problems:
+        raise RecipeError(*problems)
+    return fixed

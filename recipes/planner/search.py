@@ -1,0 +1,223 @@
+"""All layouts of a job on a cluster: which fit, how fast they are, and why others do not."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.planner.fit import Fit, verdict
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
+from fsft.recipes.planner.legal import why_illegal
+from fsft.recipes.planner.memory import Memory, plan_memory
+from fsft.recipes.planner.time import StepTime, plan_time
+
+TIME_STEP = 0.02
+"""Times closer than this share are equal; then the memory margin decides."""
+MARGIN_STEP = 0.1
+CHECKPOINTING: tuple[Checkpointing, ...] = ("none", "selective", "full")
+OFFLOADS: tuple[tuple[Offload, Offload], ...] = (
+    ("none", "none"),
+    ("cpu", "none"),
+    ("cpu", "cpu"),
+    ("nvme", "nvme"),
+)
+"""Where optimizer and weights go, from the fastest to the slowest."""
+LARGEST_MICRO_BATCH = 64
+LONG_SEQUENCE = 8192
+"""Tokens from which sequence parallelism is worth looking at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A layout that fits, or may."""
+
+    layout: Layout
+    memory: Memory
+    time: StepTime | None
+    """None where the speed of the devices is not known."""
+    fits: Fit
+    rank: tuple[int, int, int, int]
+    """What fits surely first; then time, memory margin, simplicity. Smaller is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A layout that cannot be used, and why in one clause."""
+
+    layout: Layout
+    reason: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """All layouts of a job: those that fit, the best first, and the others."""
+
+    candidates: tuple[Candidate, ...]
+    rejected: tuple[Rejected, ...]
+
+    @property
+    def best(self) -> Candidate | None:
+        """The recommendation; None where nothing fits."""
+        return self.candidates[0] if self.candidates else None
+
+
+def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -> Search:
+    """Every legal layout of `job` on `cluster`, the best first.
+
+    `fixed` holds fields of Layout that are decided already. The job needs a global batch.
+    """
+    chosen = dict(fixed or {})
+    candidates: list[Candidate] = []
+    rejected: list[Rejected] = []
+    for geometry in _geometries(job, cluster, chosen):
+        if reason := why_illegal(job, geometry, cluster):
+            rejected.append(Rejected(geometry, reason))
+            continue
+        for layout in _variants(geometry, chosen):
+            _add_largest(job, layout, cluster, chosen, candidates, rejected)
+    candidates.sort(key=lambda candidate: candidate.rank)
+    return Search(tuple(candidates), tuple(rejected))
+
+
+def _geometries(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> Iterator[Layout]:
+    """Ways to spread a model over all devices, with the ZeRO stages that go with each."""
+    devices = cluster.num_devices
+    longest = job.shape.stack.num_layers
+    sequences = _choices(fixed, "sequence", (1, 2, 4, 8, 16))
+    if job.sequence_length < LONG_SEQUENCE:
+        sequences = sequences[:1]
+    experts = _divisors(min(devices, 64)) if job.shape.is_mixture else (1,)
+    pipelines = tuple(size for size in _divisors(devices) if size <= longest)
+    for tensor in _choices(fixed, "tensor", _divisors(cluster.devices_per_node)):
+        for pipeline in _choices(fixed, "pipeline", pipelines):
+            for sequence in sequences:
+                data, rest = divmod(devices, tensor * pipeline * sequence)
+                if rest or data == 0:
+                    continue
+                for expert in _choices(fixed, "expert", experts):
+                    if expert > 1 and tensor * pipeline > 1:
+                        continue
+                    stages = (1,) if pipeline > 1 else (0, 1, 2, 3)
+                    for zero in _choices(fixed, "zero", stages):
+                        yield _with_batch(
+                            job,
+                            Layout(
+                                zero=zero,
+                                data=data,
+                                tensor=tensor,
+                                pipeline=pipeline,
+                                sequence=sequence,
+                                expert=expert,
+                            ),
+                            fixed.get("micro_batch", 1),
+                        )
+
+
+def _variants(geometry: Layout, fixed: Mapping[str, Any]) -> Iterator[Layout]:
+    """A geometry with every checkpointing and offload that it allows."""
+    for optimizer, weights in OFFLOADS:
+        if fixed.get("offload_optimizer", optimizer) != optimizer:
+            continue
+        if fixed.get("offload_weights", weights) != weights:
+            continue
+        if optimizer != "none" and (geometry.zero == 0 or geometry.pipeline > 1):
+            continue
+        is_alone = geometry.shards == 1 and geometry.pipeline == 1
+        if optimizer == "none" and geometry.zero and is_alone and "zero" not in fixed:
+            # On one device ZeRO has nothing to divide; it serves offloading alone.
+            continue
+        if weights != "none" and geometry.zero != 3:
+            continue
+        for checkpointing in _choices(fixed, "checkpointing", CHECKPOINTING):
+            yield replace(
+                geometry,
+                checkpointing=checkpointing,
+                offload_optimizer=optimizer,
+                offload_weights=weights,
+            )
+
+
+def _add_largest(
+    job: Job,
+    layout: Layout,
+    cluster: Cluster,
+    fixed: Mapping[str, Any],
+    candidates: list[Candidate],
+    rejected: list[Rejected],
+) -> None:
+    """Add the layout with the largest micro batch that fits, or the reason why even one does not.
+
+    In a pipeline a smaller micro batch leaves less of the bubble, so all that fit are added.
+    """
+    added = False
+    for micro_batch in _micro_batches(job, layout, fixed):
+        tried = _with_batch(job, layout, micro_batch)
+        memory = plan_memory(job, tried)
+        fits, reason = verdict(job, memory, cluster)
+        is_last = micro_batch == 1 or "micro_batch" in fixed
+        if fits == "no" or (fits == "maybe" and not is_last):
+            if is_last:
+                rejected.append(Rejected(tried, reason))
+            continue
+        time = plan_time(job, tried, cluster) if cluster.has_known_speed else None
+        margin = 1 - memory.device_total / cluster.accelerator.memory
+        rank = (
+            int(fits != "yes"),
+            math.floor(math.log(time.seconds) / TIME_STEP) if time else 0,
+            -math.floor(margin / MARGIN_STEP),
+            _complexity(tried),
+        )
+        candidates.append(Candidate(tried, memory, time, fits, rank))
+        if added or layout.pipeline == 1:
+            return
+        added = True
+
+
+def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterator[int]:
+    """Powers of two that divide a replica's share of the global batch, the largest first."""
+    if "micro_batch" in fixed:
+        yield fixed["micro_batch"]
+        return
+    share = (job.global_batch or layout.data) // layout.data
+    size = 1
+    while size * 2 <= LARGEST_MICRO_BATCH and share % (size * 2) == 0:
+        size *= 2
+    while size:
+        if layout.pipeline == 1 or share // size >= layout.pipeline:
+            yield size
+        size //= 2
+
+
+def _with_batch(job: Job, layout: Layout, micro_batch: int) -> Layout:
+    share = (job.global_batch or layout.data) // layout.data
+    return replace(
+        layout,
+        micro_batch=micro_batch,
+        gradient_accumulation=max(1, share // micro_batch),
+        sequence_in_tensor=layout.tensor > 1 and job.style.splits_norms,
+    )
+
+
+def _complexity(layout: Layout) -> int:
+    """How many things a reader of the layout has to understand."""
+    return (
+        layout.zero
+        + 2 * (layout.tensor > 1)
+        + 3 * (layout.pipeline > 1)
+        + 2 * (layout.sequence > 1)
+        + 2 * (layout.expert > 1)
+        + 2 * (layout.offload_optimizer != "none")
+        + (layout.offload_weights != "none")
+        + (layout.checkpointing != "none")
+    )
+
+
+def _choices(fixed: Mapping[str, Any], key: str, all_of_them: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (fixed[key],) if key in fixed else all_of_them
+
+
+def _divisors(number: int) -> tuple[int, ...]:
+    small = [size for size in range(1, math.isqrt(number) + 1) if number % size == 0]
+    return tuple(sorted({*small, *(number // size for size in small)}))

@@ -1,0 +1,168 @@
+"""Memory: what it is made of, and how it moves when the question changes."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.layout import Layout
+from fsft.recipes.planner.memory import micro_batches_in_flight, plan_memory
+from fsft.recipes.planner.stages import stage_layers, stage_parameters
+from tests.recipes.planner.jobs import JOBS, LAYOUTS, job, llama_like
+
+GIB = 2**30
+SLACK = 1.0 + 1e-9
+
+
+@given(JOBS, LAYOUTS)
+def test_a_total_is_the_sum_of_its_components(question: Job, layout: Layout) -> None:
+    memory = plan_memory(question, layout)
+    for moment in memory.moments:
+        assert all(value >= 0 for value in moment[2:])
+        assert moment.total == pytest.approx(sum(moment[2:]))
+    assert memory.allocated == max(moment.total for moment in memory.moments)
+    assert memory.allocated <= memory.reserved <= memory.device_total
+
+
+@given(JOBS, LAYOUTS)
+def test_the_stages_of_a_pipeline_hold_the_whole_model_once(question: Job, layout: Layout) -> None:
+    parts = [
+        stage_parameters(question, 1, layout.pipeline, stage) for stage in range(layout.pipeline)
+    ]
+    shape = question.shape
+    held = sum(part.dense + part.experts for part in parts)
+    tied_copy = shape.vocab_size * shape.hidden if shape.tied and layout.pipeline > 1 else 0
+    beside = 0.0
+    if question.method.type in {"lora", "qlora", "prompt"}:
+        beside = sum(part.trained_dense for part in parts)
+    assert held == pytest.approx(shape.num_parameters + tied_copy + beside)
+
+
+@given(JOBS, LAYOUTS)
+def test_more_data_parallel_ranks_never_need_more_memory(question: Job, layout: Layout) -> None:
+    # Beside two ranks: the first brings a communicator.
+    few = replace(layout, data=max(2, layout.data))
+    many = replace(few, data=2 * few.data)
+    assert (
+        plan_memory(question, many).device_total <= plan_memory(question, few).device_total * SLACK
+    )
+
+
+@given(JOBS, LAYOUTS)
+def test_a_higher_zero_stage_never_holds_more_states(question: Job, layout: Layout) -> None:
+    if layout.pipeline > 1 or layout.zero == 3:
+        return
+    lower = plan_memory(question, layout).moments[-1]
+    higher = plan_memory(question, replace(layout, zero=layout.zero + 1)).moments[-1]
+    assert higher.total <= lower.total * SLACK
+
+
+@given(JOBS, LAYOUTS)
+def test_more_tensor_parallel_ranks_never_allocate_more(question: Job, layout: Layout) -> None:
+    wider = replace(layout, tensor=2 * layout.tensor)
+    assert plan_memory(question, wider).allocated <= plan_memory(question, layout).allocated * SLACK
+
+
+@given(JOBS, LAYOUTS)
+def test_a_larger_micro_batch_never_needs_less(question: Job, layout: Layout) -> None:
+    larger = replace(layout, micro_batch=2 * layout.micro_batch)
+    assert plan_memory(question, larger).allocated >= plan_memory(question, layout).allocated
+
+
+@given(JOBS, LAYOUTS)
+def test_longer_sequences_never_need_less(question: Job, layout: Layout) -> None:
+    longer = replace(question, sequence_length=2 * question.sequence_length)
+    assert plan_memory(longer, layout).allocated >= plan_memory(question, layout).allocated
+
+
+@given(JOBS, LAYOUTS)
+def test_checkpointing_more_never_keeps_more(question: Job, layout: Layout) -> None:
+    kept = [
+        plan_memory(question, replace(layout, checkpointing=mode)).moments[0].activations
+        for mode in ("none", "selective", "full")
+    ]
+    assert kept == sorted(kept, reverse=True)
+
+
+@given(LAYOUTS)
+def test_a_deeper_model_needs_more(layout: Layout) -> None:
+    shallow, deep = job(llama_like(layers=16)), job(llama_like(layers=32))
+    assert plan_memory(deep, layout).allocated > plan_memory(shallow, layout).allocated
+
+
+@given(LAYOUTS)
+def test_the_fullest_stage_is_found(layout: Layout) -> None:
+    question = job()
+    worst = max(
+        plan_memory(question, layout, stage=stage).device_total for stage in range(layout.pipeline)
+    )
+    assert plan_memory(question, layout).device_total == pytest.approx(worst)
+
+
+def test_adam_in_bfloat16_takes_16_bytes_a_parameter() -> None:
+    question = job()
+    step = plan_memory(question, Layout(zero=0)).moments[3]
+    states = step.weights + step.gradients + step.optimizer
+    assert states == 16 * question.shape.num_parameters
+
+
+def test_zero_divides_what_its_stage_says() -> None:
+    question = job()
+    parameters = question.shape.num_parameters
+    for zero, weights, gradients, optimizer in (
+        (1, 2, 2, 12 / 8),
+        (2, 2, 2 / 8, 12 / 8),
+        (3, 2 / 8, 2 / 8, 12 / 8),
+    ):
+        step = plan_memory(question, Layout(zero=zero, data=8)).moments[3]
+        assert step.weights == pytest.approx(weights * parameters)
+        assert step.gradients == pytest.approx(gradients * parameters)
+        assert step.optimizer == pytest.approx(optimizer * parameters)
+
+
+def test_offloading_moves_states_to_the_host_and_keeps_their_sum() -> None:
+    question = job()
+    on_device = plan_memory(question, Layout(zero=2, data=8))
+    offloaded = plan_memory(question, Layout(zero=2, data=8, offload_optimizer="cpu"))
+    step = on_device.moments[3]
+    assert offloaded.moments[3].optimizer == 0
+    assert offloaded.host - on_device.host == pytest.approx(step.optimizer + step.gradients)
+
+
+def test_weights_on_nvme_leave_the_device() -> None:
+    layout = Layout(zero=3, data=8, offload_optimizer="nvme", offload_weights="nvme")
+    memory = plan_memory(job(), layout)
+    assert memory.peak.weights == 0
+    assert memory.disk == pytest.approx(14 * job().shape.num_parameters / 8)
+
+
+@pytest.mark.parametrize(
+    ("layout", "stage", "expected"),
+    [
+        (Layout(), 0, 1),
+        (Layout(pipeline=4, gradient_accumulation=8), 0, 4),
+        (Layout(pipeline=4, gradient_accumulation=8), 3, 1),
+        (Layout(pipeline=4, gradient_accumulation=2), 0, 2),
+        (Layout(pipeline=4, gradient_accumulation=4, virtual_stages=8), 3, 29 / 8),
+    ],
+)
+def test_one_forward_one_backward_keeps_as_many_micro_batches_as_stages_follow(
+    layout: Layout, stage: int, expected: float
+) -> None:
+    assert micro_batches_in_flight(layout, stage) == expected
+
+
+@pytest.mark.parametrize(("layers", "pipeline"), [(32, 4), (80, 6), (27, 8), (5, 5)])
+def test_every_layer_is_in_one_stage(layers: int, pipeline: int) -> None:
+    ends = [stage_layers(layers, pipeline, stage) for stage in range(pipeline)]
+    assert ends[0][0] == 0
+    assert ends[-1][1] == layers
+    assert all(before[1] == after[0] for before, after in pairwise(ends))
+
+
+def test_chunked_loss_keeps_logits_of_one_chunk() -> None:
+    whole = plan_memory(job(), Layout()).moments[0].logits
+    chunked = plan_memory(job(loss_chunk=256), Layout()).moments[0].logits
+    assert chunked == pytest.approx(whole * 256 / 4096)
