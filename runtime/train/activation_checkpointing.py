@@ -42,8 +42,8 @@ FUSED_ATTENTIONS = frozenset(
 def apply_checkpointing(model: torch.nn.Module, mode: str) -> None:
     """Make every layer of a transformers model keep as little as `mode` says.
 
-    "none" keeps all, "full" the input of each layer, "selective" besides that the outputs of the 1st, 3rd, 5th
-    … matrix multiplication of a layer and of its fused attention, as torchtitan does.
+    "none" keeps all, "full" the input of each layer, "selective" besides that the outputs of the
+    1st, 3rd, 5th … matrix multiplication of a layer and of its fused attention, as torchtitan does.
     """
     if mode == "none":
         return

@@ -16,14 +16,32 @@ def loss_of(model: Any, batch: Batch, num_labels: int) -> torch.Tensor:
     projection. `model` is a transformers causal model, or the engine around one.
     """
     targets = batch.targets.to(model.device)
+    return loss_at(
+        (targets != IGNORED).any(dim=0).nonzero().squeeze(1),
+        model,
+        batch.input_ids.to(model.device),
+        batch.position_ids.to(model.device),
+        targets,
+        num_labels,
+    )
+
+
+def loss_at(
+    positions: torch.Tensor,
+    model: Any,
+    input_ids: torch.Tensor,
+    position_ids: torch.Tensor,
+    targets: torch.Tensor,
+    num_labels: int,
+) -> torch.Tensor:
+    """The loss from the logits at `positions` of all rows, where the model can leave others out."""
     kept: dict[str, torch.Tensor] = {}
     if _takes_positions(getattr(model, "module", model)):
-        positions = (targets != IGNORED).any(dim=0).nonzero().squeeze(1)
         kept = {"logits_to_keep": positions}
         targets = targets[:, positions]
     loss: torch.Tensor = model(
-        input_ids=batch.input_ids.to(model.device),
-        position_ids=batch.position_ids.to(model.device),
+        input_ids=input_ids,
+        position_ids=position_ids,
         # Already shifted: labels only say that a loss is wanted.
         labels=targets,
         shift_labels=targets,

@@ -1,0 +1,1 @@
+"""What a training step would take, counted on the real model without its memory."""
