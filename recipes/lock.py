@@ -20,11 +20,13 @@ def lock_text(
     inputs: Iterable[Mapping[str, Any]],
     devices: Mapping[str, Any],
     data: Mapping[str, Any],
+    plan: Mapping[str, Any],
 ) -> str:
     """The lock of a run.
 
     `inputs` are the files it reads, with hashes; `devices` what the hardware table came to;
-    `data` the counts and the template text that prepare found, empty before it has run.
+    `data` the counts and the template text that prepare found, empty before it has run; `plan`
+    is what the planner answered and expects.
     """
     lock = {
         "lock": LOCK_VERSION,
@@ -32,6 +34,7 @@ def lock_text(
         "hardware": dict(devices),
         "recipe": to_document(recipe),
         "inputs": [dict(item) for item in inputs],
+        "plan": dict(plan),
         "data": dict(data),
     }
     return tomli_w.dumps(lock, multiline_strings=True)

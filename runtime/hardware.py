@@ -3,11 +3,9 @@
 import os
 from dataclasses import dataclass
 
+from fsft.recipes.hardware.detect import CPU_PROCESSES
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Hardware
-
-CPU_PROCESSES = 2
-"""Processes on cpu where the recipe does not say: enough to be parallel, fit for any machine."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +18,21 @@ class Devices:
 
 def find_devices(hardware: Hardware) -> Devices:
     """The devices that the recipe asks for; raises Refused when they are not there."""
+    if hardware.nodes > 1:
+        raise Refused(
+            Problem(
+                key="hardware.nodes",
+                reason=f"fsft run trains on one machine, not on {hardware.nodes}.",
+                example="nodes = 1",
+            )
+        )
     num_gpus = 0 if hardware.accelerator == "cpu" else _num_gpus()
     accelerator = hardware.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if num_gpus else "cpu"
+    elif accelerator != "cpu":
+        # The name of a device, as the planner knows it.
+        accelerator = "cuda"
     if hardware.devices_per_node == "auto":
         num_processes = num_gpus if accelerator == "cuda" else CPU_PROCESSES
     else:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from fsft.recipes.fingerprint import file_sha256
 from fsft.recipes.lock import lock_text
@@ -11,7 +12,9 @@ from fsft.runtime.hardware import find_devices
 from fsft.runtime.run_directory import RunDirectory, write_text
 
 
-def write_lock(run: RunDirectory, recipe: Recipe, inputs: list[Input]) -> None:
+def write_lock(
+    run: RunDirectory, recipe: Recipe, inputs: list[Input], expected: dict[str, Any]
+) -> None:
     """Pin what is known now: before prepare that is all but counts, template and tokenizer."""
     data = {}
     if run.data_info.exists():
@@ -23,5 +26,6 @@ def write_lock(run: RunDirectory, recipe: Recipe, inputs: list[Input]) -> None:
         inputs=[asdict(item) for item in inputs],
         devices=asdict(find_devices(recipe.hardware)),
         data=data,
+        plan=expected,
     )
     write_text(run.lock_file, text)

@@ -27,6 +27,7 @@ from fsft.runtime.context import StageContext
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.fingerprints import Input, find_inputs, stage_fingerprints
 from fsft.runtime.locking import write_lock
+from fsft.runtime.planning import planned
 from fsft.runtime.run_directory import FinishedStage, RunDirectory, exclusive, write_text
 from fsft.runtime.troubles import explain
 
@@ -58,6 +59,8 @@ class RunPlan:
     inputs: list[Input]
     fingerprints: dict[Stage, str]
     stages: list[StagePlan]
+    expected: dict[str, Any]
+    """What the planner expects, for the lock."""
 
     @property
     def needed(self) -> list[Stage]:
@@ -72,22 +75,29 @@ def plan_run(
     *,
     first: Stage | None = None,
     last: Stage | None = None,
+    force: bool = False,
 ) -> RunPlan:
     """What has to be done for `recipe`; reads files, changes nothing but remembered hashes.
 
     `first` is done again in any case, with all after it; nothing after `last` is done. Raises
-    Refused when something that the run needs is missing.
+    Refused when something that the run needs is missing, and when training cannot fit, unless
+    `force`.
     """
     problems = missing_inputs(recipe, recipe_folder)
     if runs_folder.exists() and not runs_folder.is_dir():
         problems.append(Problem(file=str(runs_folder), reason="is a file, not a folder for runs."))
     if problems:
         raise Refused(*problems)
-    recipe = resolve_paths(recipe, recipe_folder)
+    answer = planned(resolve_paths(recipe, recipe_folder))
+    recipe = answer.recipe
     inputs = find_inputs(recipe, runs_folder / ".file-hashes.json")
     prints = stage_fingerprints(recipe, inputs)
     run = RunDirectory(runs_folder / f"{recipe.name}-{prints['train'][:8]}")
-    return RunPlan(run, recipe, inputs, prints, list(_plan_stages(run, prints, first, last)))
+    stages = list(_plan_stages(run, prints, first, last))
+    plan = RunPlan(run, recipe, inputs, prints, stages, answer.expected)
+    if answer.trouble and "train" in plan.needed and not force:
+        raise Refused(answer.trouble)
+    return plan
 
 
 def execute(plan: RunPlan) -> None:
@@ -101,7 +111,7 @@ def execute(plan: RunPlan) -> None:
         started = time.perf_counter()
         events = EventLog(run.events_file)
         write_text(run.recipe_file, to_toml(plan.recipe))
-        write_lock(run, plan.recipe, plan.inputs)
+        write_lock(run, plan.recipe, plan.inputs, plan.expected)
         events.write(
             RunStarted(name=plan.recipe.name, fsft_version=__version__, stages=plan.needed)
         )
@@ -167,7 +177,7 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
     run.finish_stage(stage, FinishedStage(plan.fingerprints[stage], seconds, summary))
     events.write(StageFinished(stage=stage, seconds=seconds, summary=summary))
     if stage == "prepare":
-        write_lock(run, plan.recipe, plan.inputs)
+        write_lock(run, plan.recipe, plan.inputs, plan.expected)
 
 
 def _with_log(run: RunDirectory, stage: Stage, context: StageContext) -> str:

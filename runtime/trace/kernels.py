@@ -29,7 +29,10 @@ def gpu_kernels() -> Iterator[None]:
 
 
 def _dropout(
-    tensor: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    tensor: torch.Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,  # noqa: ARG001 - the signature is torch's
 ) -> torch.Tensor:
     if not training or p == 0.0:
         return tensor

@@ -98,7 +98,7 @@ def _trace(
         with Living(known=(*model.parameters(), *model.buffers(), ids, places)) as living:
             loss = loss_at(positions, model, ids, places, targets, micro_batch * len(positions))
             kept = living.kept()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     peak = _by_kind(memory.get_tracker_snapshot("peak"))
     parameters = list(model.parameters())
     return StepTrace(

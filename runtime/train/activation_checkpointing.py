@@ -50,8 +50,8 @@ def apply_checkpointing(model: torch.nn.Module, mode: str) -> None:
     arguments: dict[str, Any] = {"use_reentrant": False}
     if mode == "selective":
         arguments["context_fn"] = _selective_contexts
-    model.gradient_checkpointing_enable(  # type: ignore[operator]
-        gradient_checkpointing_kwargs=arguments
+    model.activation_checkpointing_enable(
+        activation_checkpointing_kwargs=arguments
     )
 
 

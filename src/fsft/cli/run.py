@@ -30,6 +30,9 @@ def run(
     ] = None,
     until: Annotated[Stage | None, typer.Option(help="Do nothing after this stage.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start although the planner says it cannot fit.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe to the end: prepare, train, convert, evaluate, report."""
@@ -47,6 +50,7 @@ def run(
         runs,
         first=only or from_,
         last=only or until,
+        force=force,
     )
     if only and plan.needed != [only]:
         raise Refused(

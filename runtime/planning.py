@@ -1,0 +1,108 @@
+"""Planning before the start: "auto" is answered, and what cannot fit is refused."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fsft.recipes.hardware.detect import detected_cluster
+from fsft.recipes.planner.fit import verdict
+from fsft.recipes.planner.memory import plan_memory
+from fsft.recipes.planner.plan import Plan, make_plan
+from fsft.recipes.planner.questions import cluster_of, fixed_by, job_of, settle, shape_of
+from fsft.recipes.planner.ranges import memory_range
+from fsft.recipes.planner.search import Candidate
+from fsft.recipes.problems import Problem, RecipeError, Refused
+from fsft.recipes.schema import Recipe
+from fsft.runtime.hardware import find_devices
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe with nothing left open, and what the planner expects of it."""
+
+    recipe: Recipe
+    expected: dict[str, Any]
+    """For the lock: bytes and seconds; empty where the model's shape is not known."""
+    trouble: Problem | None = None
+    """Why it cannot be trained here: it does not fit."""
+
+
+def planned(recipe: Recipe) -> Planned:
+    """The recipe with every "auto" of [parallel] answered for this machine.
+
+    What is left open where nothing fits takes the least memory. Raises Refused where the model
+    cannot be planned for although something is left open.
+    """
+    try:
+        shape = shape_of(recipe)
+    except RecipeError as error:
+        if not recipe.parallel.open_keys:
+            return Planned(_checked(recipe, find_devices(recipe.hardware).num_processes), {})
+        raise Refused(
+            *error.problems,
+            Problem(
+                key=f"parallel.{recipe.parallel.open_keys[0]}",
+                reason="cannot be left to the planner for a model that it does not know.",
+                example="give a number",
+            ),
+        ) from error
+    devices = find_devices(recipe.hardware)
+    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.num_processes})
+    cluster = cluster_of(hardware, detected_cluster(devices.accelerator))
+    plan = make_plan(job_of(recipe, shape), cluster, fixed_by(recipe.parallel))
+    best = plan.best or _smallest(plan)
+    return Planned(
+        _checked(settle(recipe, best.layout), devices.num_processes),
+        _expected(plan, best),
+        None if plan.best else _too_large(plan, best),
+    )
+
+
+def _smallest(plan: Plan) -> Candidate:
+    """The layout that is rejected for the least memory."""
+    smallest = min(
+        (rejected.layout for rejected in plan.search.rejected),
+        key=lambda layout: plan_memory(plan.job, layout).device_total,
+    )
+    memory = plan_memory(plan.job, smallest)
+    return Candidate(smallest, memory, None, "no", (1, 0, 0, 0))
+
+
+def _too_large(plan: Plan, smallest: Candidate) -> Problem:
+    _, reason = verdict(plan.job, smallest.memory, plan.cluster)
+    example = "--force starts all the same"
+    if plan.remedies:
+        example = f"{plan.remedies[0].change}; {example}"
+    return Problem(
+        key="parallel",
+        reason=f"the run does not fit on {plan.cluster.accelerator.name}: {reason}.",
+        example=example,
+    )
+
+
+def _expected(plan: Plan, candidate: Candidate) -> dict[str, Any]:
+    memory = candidate.memory
+    expected: dict[str, Any] = {
+        "layout": {k: v for k, v in asdict(candidate.layout).items() if v is not None},
+        "device_memory_bytes": memory_range(memory.device_total, plan.job.style.family)._asdict(),
+        "allocated_bytes": memory.allocated,
+    }
+    if candidate.time:
+        expected["seconds_per_step"] = candidate.time.seconds
+    return expected
+
+
+def _checked(recipe: Recipe, num_processes: int) -> Recipe:
+    """Raises Refused where the batch sizes contradict the global batch."""
+    settled, wanted = recipe.parallel.settled, recipe.parallel.global_batch
+    product = settled.micro_batch * settled.gradient_accumulation * num_processes
+    if wanted is not None and wanted != product:
+        raise Refused(
+            Problem(
+                key="parallel.global_batch",
+                reason=f"micro_batch {settled.micro_batch} × gradient_accumulation "
+                f"{settled.gradient_accumulation} × {num_processes} processes is {product}, "
+                f"not {wanted}.",
+                example='gradient_accumulation = "auto"',
+            )
+        )
+    return recipe
