@@ -50,7 +50,7 @@ def apply_checkpointing(model: torch.nn.Module, mode: str) -> None:
     arguments: dict[str, Any] = {"use_reentrant": False}
     if mode == "selective":
         arguments["context_fn"] = _selective_contexts
-    model.activation_checkpointing_enable(
+    model.activation_checkpointing_enable(  # type: ignore[operator]
         activation_checkpointing_kwargs=arguments
     )
 
