@@ -8,6 +8,9 @@ from fsft.recipes.problems import Problem, RecipeError
 MOST_DEVICES = 10_000_000
 DEFAULT_LINK = 25e9
 """Bytes per second a device between nodes of accelerators that have a fast link: HDR InfiniBand."""
+FAST_LINK = 50e9
+"""The same for those with NVLink 4 and faster: NDR InfiniBand."""
+NVLINK_4 = 450e9
 SLOW_LINK = 1.25e9
 """The same where devices are joined by PCIe alone: 10 Gb/s Ethernet."""
 
@@ -84,7 +87,9 @@ def make_cluster(
     assumptions = []
     if link is None:
         within, pcie = accelerator.link_bandwidth, accelerator.pcie_bandwidth
-        link = DEFAULT_LINK if within and pcie and within > pcie else SLOW_LINK
+        link = SLOW_LINK
+        if within and pcie and within > pcie:
+            link = FAST_LINK if within >= NVLINK_4 else DEFAULT_LINK
         if nodes > 1:
             assumptions.append(f"{link / 1e9:g} GB/s a device between nodes, since none is given")
     if accelerator.note:

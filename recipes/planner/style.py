@@ -4,8 +4,10 @@ A plan for fsft itself uses `HUGGING_FACE`. Other styles describe the frameworks
 runs the planner is measured against.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from fsft.recipes.planner.kernels import Kernels
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Style:
     """
 
     name: str
+    kernels: Kernels = field(default_factory=Kernels)
     weight_bytes: float = 2.0
     gradient_bytes: float = 2.0
     """Held from one micro batch to the next, and until the optimizer step."""

@@ -4,21 +4,23 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.planner.communication import (
+    boundary_seconds,
+    gathering_seconds,
+    gradient_seconds,
+    split_seconds,
+)
+from fsft.recipes.planner.compute import compute_seconds
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
-from fsft.recipes.planner.stages import layers_of_stage, stage_activations, stage_parameters
+from fsft.recipes.planner.speeds import Speeds, fitted_speeds
+from fsft.recipes.planner.stages import stage_parameters
+from fsft.recipes.planner.work import stage_work
 
-MATMUL_TOKENS = 500.0
-"""Tokens at which a product runs at half its ceiling."""
-ATTENTION_SHARE = 0.55
-"""Fused attention relative to the matmul ceiling."""
-TRAFFIC = 3.0
-"""Bytes moved forward for each byte that is kept."""
-MEMORY_SHARE = 0.8
-LINK_SHARE = 0.65
-NETWORK_SHARE = 0.9
-OVERLAP = 0.8
-SECONDS_PER_KERNEL = 12e-6
+OPTIMIZER_BYTES = 30.0
+"""Read and written for one weight: float32 weight and two moments, gradient, the bfloat16 copy."""
+DISK_BYTES_PER_SECOND = 2e9
+"""Where the disk's speed is not known."""
 
 
 class StepTime(NamedTuple):
@@ -30,13 +32,16 @@ class StepTime(NamedTuple):
     elementwise: float
     recompute: float
     launch: float
-    tensor: float
+    split: float
+    """Communication of tensor, sequence and expert parallelism, and of the pipeline."""
     data: float
+    """Communication of data parallelism that computing does not hide."""
     bubble: float
     optimizer: float
     offload: float
     tokens_per_second_per_device: float
     model_flops: float
+    """Of one device: forward and backward, causal attention, nothing computed again."""
     hardware_flops: float
     mfu: float
     hfu: float
@@ -62,105 +67,127 @@ def flops_per_token(job: Job) -> tuple[float, float, float]:
     return matmul, attention, head
 
 
-def plan_time(  # noqa: PLR0915
-    job: Job, layout: Layout, cluster: Cluster, dtype: str = "bfloat16"
+def plan_time(
+    job: Job,
+    layout: Layout,
+    cluster: Cluster,
+    dtype: str = "bfloat16",
+    speeds: Speeds | None = None,
 ) -> StepTime:
-    """The time of one optimizer step of the slowest pipeline stage, bubble included."""
-    device, style, method = cluster.accelerator, job.style, job.method
-    tensor, pipeline = layout.tensor, layout.pipeline
-    ceiling = (device.matmul_tflops(dtype) or 0.0) * 1e12
-    bandwidth = (device.memory_bandwidth or 0.0) * MEMORY_SHARE
-    within = (device.link_bandwidth or 0.0) * LINK_SHARE
-    between = cluster.inter_bandwidth * NETWORK_SHARE
-    tokens = layout.micro_batch * job.sequence_length / layout.sequence
+    """The time of one optimizer step: micro batches of the slowest stage, and the bubble.
+
+    The device's speed must be known (`cluster.has_known_speed`).
+    """
+    speeds = speeds or fitted_speeds()
+    stage = _slowest_stage(job, layout)
+    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds, dtype)
+    split = split_seconds(job, layout, stage, cluster, speeds)
+    split += boundary_seconds(job, layout, cluster, speeds)
+    micro = computing.seconds + split
     rounds = layout.gradient_accumulation
+    data = _exposed_seconds(job, layout, stage, cluster, speeds, computing.seconds)
+    bubble = 0.0
+    if layout.pipeline > 1:
+        # A stage waits for all others once, of which most are like the first.
+        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, dtype).seconds + split
+        bubble = other * (layout.pipeline - 1) / layout.virtual_stages
+    optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
+    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds)
+    seconds = rounds * micro + bubble + data + optimizer + offload
+
+    tokens = layout.micro_batch * job.sequence_length / layout.sequence
+    share = 1.0 / (layout.tensor * layout.pipeline)
     matmul, attention, head = flops_per_token(job)
-    share = 1.0 / (tensor * pipeline)
-    backward = 2.0 if method.type in {"full", "freeze"} else 1.1
-    again = {"none": 0.0, "selective": 0.5, "full": 1.0}[layout.checkpointing]
-    rate = ceiling * tokens / (tokens + MATMUL_TOKENS)
-
-    products = tokens * (matmul + head) * share * (1 + backward) / rate
-    attended = tokens * attention * share * 3.5 / (ceiling * ATTENTION_SHARE)
-    kept, _ = stage_activations(job, tensor, pipeline, 0, "none", layout.sequence_in_tensor)
-    moved = kept * tokens * TRAFFIC * 2 / bandwidth
-    recomputed = again * (
-        tokens * matmul * share / rate
-        + tokens
-        * attention
-        * share
-        / (ceiling * ATTENTION_SHARE)
-        * (layout.checkpointing == "full")
-        + moved / 2
-    )
-    num_layers = job.shape.stack.num_layers / pipeline
-    adapters = 8 * 7 if method.has_adapters else 0
-    kernels = num_layers * (45 + adapters) * (3 + again)
-    busy = products + attended + moved + recomputed
-    launch = max(0.0, kernels * SECONDS_PER_KERNEL - busy)
-
-    split = 0.0
-    if tensor > 1:
-        exchanged = 2.0 * tokens * job.shape.hidden * (tensor - 1) / tensor * 2
-        split = num_layers * (4 + 2 * (layout.checkpointing == "full")) * exchanged / within
-    if layout.sequence > 1:
-        layer = layers_of_stage(job.shape, pipeline, 0)[0][0]
-        widths = layer.attention.query_size * 2 + layer.attention.key_size * 2
-        passes = 3 if layout.checkpointing == "full" else 2
-        split += (
-            num_layers * passes * 2.0 * tokens * widths / min(within, between * layout.sequence)
-        )
-    if layout.expert > 1:
-        split += num_layers * 4 * 2.0 * tokens * job.shape.hidden / between
-    per_micro_batch = busy + launch + split
-
-    part = stage_parameters(job, tensor, pipeline, 0)
-    ranks = layout.shards
-    per_node = max(1, min(ranks, cluster.devices_per_node // tensor))
-    speed = within if ranks <= per_node else min(within, between * per_node)
-    data = 0.0
-    trained = part.trained_dense + part.trained_experts / layout.expert
-    weights = part.dense + part.experts / layout.expert
-    part_of_ring = (ranks - 1) / ranks
-    if layout.zero == 3 and ranks > 1:
-        gathered = 2.0 * weights * (2 + (layout.checkpointing == "full") * 0)
-        volume = (gathered + 2.0 * trained) * part_of_ring
-        data = rounds * max(0.0, volume / speed - OVERLAP * per_micro_batch)
-        data += rounds * 0.05 * volume / speed
-    elif layout.data * layout.sequence > 1:
-        volume = 2 * style.gradient_bytes * trained * part_of_ring
-        data = max(0.0, volume / speed - OVERLAP * per_micro_batch * 0.6) + 0.05 * volume / speed
-    bubble = per_micro_batch * (pipeline - 1) / layout.virtual_stages
-    updated = trained / ranks if layout.zero else trained
-    optimizer = updated * 30.0 / bandwidth
-    offload = 0.0
-    if layout.offload_optimizer != "none":
-        lane = device.pcie_bandwidth or 1.0
-        optimizer = updated * 30.0 / 20e9
-        offload = updated * 4.0 / lane
-        if layout.offload_weights != "none":
-            offload += rounds * 2 * 2.0 * weights / ranks / lane
-        if layout.offload_optimizer == "nvme":
-            offload += updated * 24.0 / (cluster.disk_read or 2e9)
-    seconds = rounds * per_micro_batch + bubble + data + optimizer + offload
     model_flops = 3 * rounds * tokens * (matmul + attention + head) * share
-    hardware = model_flops * (3 + again) / 3
-    peak = (device.peak_tflops(dtype) or float("inf")) * 1e12
+    again = {"none": 0.0, "selective": 0.5 * matmul, "full": matmul + attention}
+    hardware = model_flops + rounds * tokens * again[layout.checkpointing] * share
+    peak = (cluster.accelerator.peak_tflops(dtype) or float("inf")) * 1e12
     return StepTime(
         seconds,
-        rounds * products,
-        rounds * attended,
-        rounds * moved,
-        rounds * recomputed,
-        rounds * launch,
+        rounds * computing.products,
+        rounds * computing.attention,
+        rounds * computing.elementwise,
+        rounds * computing.recomputed,
+        rounds * computing.waiting,
         rounds * split,
         data,
         bubble,
         optimizer,
         offload,
-        rounds * tokens / seconds / (tensor * pipeline),
+        rounds * tokens * share / seconds,
         model_flops,
         hardware,
         model_flops / seconds / peak,
         hardware / seconds / peak,
     )
+
+
+@lru_cache(maxsize=4096)
+def _slowest_stage_of(job: Job, pipeline: int) -> int:
+    """The first stage has the most layers; the last has the output projection besides its own."""
+    first, last = (stage_work(job, 1, pipeline, end, 1, False) for end in (0, pipeline - 1))
+    return pipeline - 1 if last.products + last.head > first.products else 0
+
+
+def _slowest_stage(job: Job, layout: Layout) -> int:
+    return 0 if layout.pipeline == 1 else _slowest_stage_of(job, layout.pipeline)
+
+
+def _exposed_seconds(
+    job: Job,
+    layout: Layout,
+    stage: int,
+    cluster: Cluster,
+    speeds: Speeds,
+    computing: float,
+) -> float:
+    """Communication of data parallelism in one step, as far as it is not hidden."""
+    rounds = layout.gradient_accumulation
+    gathering = gathering_seconds(job, layout, stage, cluster, speeds)
+    by_modules = job.style.kernels.gathers == "modules"
+    share = speeds.overlap_modules if by_modules else speeds.overlap
+    hidden = min(gathering, share * computing)
+    exposed = rounds * (gathering - hidden + speeds.interference * hidden)
+    gradients = gradient_seconds(job, layout, stage, cluster, speeds)
+    if gradients:
+        # Backward of the last micro batch is two thirds of its time.
+        window = speeds.overlap * computing * 2 / 3 if job.style.kernels.hides_gradients else 0.0
+        hidden = min(gradients, window)
+        exposed += gradients - hidden + speeds.interference * hidden
+    return exposed
+
+
+def _accumulation_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """Gradients of each further micro batch are added to those before it."""
+    part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
+    trained = part.trained_dense + part.trained_experts / layout.expert
+    moved = trained * (job.style.compute_bytes + 2 * job.style.gradient_bytes)
+    bandwidth = (cluster.accelerator.memory_bandwidth or 1.0) * speeds.memory
+    return (layout.gradient_accumulation - 1) * moved / bandwidth
+
+
+def _update_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> tuple[float, float]:
+    """The optimizer's update, and what offloading moves between device, host and disk."""
+    part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
+    trained = part.trained_dense + part.trained_experts / layout.expert
+    weights = part.dense + part.experts / layout.expert
+    updated = trained / layout.shards if layout.zero else trained
+    device = cluster.accelerator
+    if layout.offload_optimizer == "none":
+        return updated * OPTIMIZER_BYTES / ((device.memory_bandwidth or 1.0) * speeds.memory), 0.0
+    optimizer = updated * cluster.devices_per_node * OPTIMIZER_BYTES / speeds.host_bandwidth
+    lane = device.pcie_bandwidth or 1.0
+    # Gradients go to the host and weights come back.
+    offload = 2 * job.style.compute_bytes * updated / lane
+    if layout.offload_weights != "none":
+        passes = 2 + (layout.checkpointing == "full")
+        byte = job.style.weight_bytes
+        offload += layout.gradient_accumulation * passes * byte * weights / layout.shards / lane
+    if layout.offload_optimizer == "nvme":
+        moved = 2 * job.style.optimizer_bytes * updated * cluster.devices_per_node
+        offload += moved / (cluster.disk_read or DISK_BYTES_PER_SECOND)
+    return optimizer, offload

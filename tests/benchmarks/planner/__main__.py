@@ -13,9 +13,11 @@ from typing import Any
 
 from tests.benchmarks.planner.cases import Case, read_cases
 from tests.benchmarks.planner.memory_errors import PeakError, memory_errors, predicted_peak
+from tests.benchmarks.planner.residuals import residuals_text
 from tests.benchmarks.planner.time_errors import SpeedError, predicted_speed, speed_errors
 
 CASES = Path(__file__).parent / "published_runs.json"
+RESIDUALS = Path(__file__).parents[3] / "recipes" / "planner" / "residuals.toml"
 GIB = 2**30
 
 
@@ -24,10 +26,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=Path, default=CASES)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write-residuals", action="store_true", help="write residuals.toml")
     parser.add_argument("--rows", action="store_true", help="print every case")
     arguments = parser.parse_args()
     cases = read_cases(arguments.cases)
     peaks, speeds = memory_errors(cases), speed_errors(cases)
+    if arguments.write_residuals:
+        RESIDUALS.write_text(residuals_text(peaks, speeds), encoding="utf-8")
     if arguments.json:
         print(json.dumps(_document(cases, peaks), ensure_ascii=False))
         return
@@ -35,14 +40,15 @@ def main() -> None:
         _print_rows(peaks, speeds)
     print("Memory, |error| of the peak in the metric of each source")
     for quality in "ABC":
-        _print_groups([row for row in peaks if row.case.fields["quality"] == quality], quality)
+        print_groups([row for row in peaks if row.case.fields["quality"] == quality], quality)
     refused = [row.case.fields["id"] for row in peaks if row.says_it_does_not_fit]
     print(f"runs that ran and are said not to fit: {refused or 'none'}\n")
     print("Speed, |error| of tokens per second and device")
-    _print_groups(speeds, " ")
+    print_groups(speeds, " ")
 
 
-def _print_groups(rows: Iterable[PeakError | SpeedError], label: str) -> None:
+def print_groups(rows: Iterable[PeakError | SpeedError], label: str) -> None:
+    """Errors of each group, and their mean."""
     groups: dict[str, list[float]] = {}
     for row in rows:
         groups.setdefault(row.case.group, []).append(abs(row.error))

@@ -53,15 +53,18 @@ def to_case(fields: dict[str, Any]) -> Case:
 
 def _cluster(fields: dict[str, Any]) -> Cluster:
     """The machines; the link between them where the notes tell it."""
-    nodes = fields["nodes"] or max(1, fields["gpus"] // 8)
-    told = re.search(r"(?:(\d+)x)?(\d+) ?Gb/?s?", str(fields["notes"]))
+    # The devices of a GB200 rack are joined as those of a node are.
+    is_rack = "GB200" in fields["gpu"]
+    nodes = 1 if is_rack else fields["nodes"] or max(1, fields["gpus"] // 8)
+    notes, generation = str(fields["notes"]), fields["gpu"].split("-")[0]
+    told = re.search(rf"(?:(\d+)x)?(\d+) ?Gb/?s? \({generation}\)", notes) or re.search(
+        r"(?:(\d+)x)?(\d+) ?Gb/?s?", notes
+    )
     link = None
     if told:
-        per_device = "per GPU" in str(fields["notes"])
+        per_device = "per GPU" in notes
         lanes = int(told[1] or 1)
         link = int(told[2]) * lanes * 1e9 / 8 / (1 if per_device else 8)
-    elif fields["framework"].startswith("torchtitan"):
-        link = 50e9
     return make_cluster(
         find_accelerator(fields["gpu"]),
         nodes=nodes,

@@ -1,9 +1,11 @@
 """The implementations behind published runs, in the planner's terms."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+from fsft.recipes.planner.kernels import Kernels
 from fsft.recipes.planner.style import HUGGING_FACE, Style
 
 MEGATRON = Style(
@@ -18,6 +20,7 @@ MEGATRON = Style(
     reserved_per_allocated=1.03,
 )
 BRIDGE = replace(MEGATRON, name="megatron-bridge", gradient_bytes=2, optimizer_bytes=8)
+MEGATRON_DEEPSPEED = replace(MEGATRON, name="megatron-deepspeed", gradient_bytes=2)
 TORCHTITAN = Style(
     name="torchtitan",
     pipeline_copies=2,
@@ -54,7 +57,6 @@ LIT_GPT = Style(
 )
 PEFT = replace(
     HUGGING_FACE,
-    name="peft",
     context_bytes=0.92 * 2**30,
     logit_bytes=13,
     reserved_per_allocated=1.1,
@@ -70,8 +72,38 @@ def style_of(fields: dict[str, Any]) -> Style:
     framework = fields["framework"].lower()
     for words, make in _STYLES:
         if any(word in framework for word in words):
-            return make(fields)
-    return HUGGING_FACE
+            return replace(make(fields), kernels=kernels_of(fields))
+    return replace(HUGGING_FACE, kernels=kernels_of(fields))
+
+
+def kernels_of(fields: dict[str, Any]) -> Kernels:
+    """The kernels that a case's framework launches, as its fields and its source code tell."""
+    framework = fields["framework"].lower()
+    has_own_kernels = any(word in framework for word in ("megatron", "internevo"))
+    elementwise = "compiled" if fields["compile"] else "fused" if has_own_kernels else "eager"
+    return Kernels(
+        attention=_attention(framework, str(fields["attention"]).lower()),
+        elementwise=elementwise,
+        products="float8" if re.match(r"(float8|fp8)", fields["precision"]) else "bfloat16",
+        gathers="layers" if "fsdp" in str(fields["zero"]).lower() else "modules",
+        hides_tensor="async tp" in str(fields["notes"]).lower(),
+        # Megatron-DeepSpeed reduces gradients when backward has ended.
+        hides_gradients="megatron-deepspeed" not in framework,
+        sends_once="deepep" in str(fields["notes"]).lower(),
+        deterministic="deterministic" in framework,
+        dequantized_bytes=25.0 if "gptq" in str(fields["quant"]).lower() else 5.0,
+    )
+
+
+def _attention(framework: str, attention: str) -> Literal["flash", "flash-2", "cudnn", "scores"]:
+    if "unfused" in attention or framework == "megatron-deepspeed":
+        return "scores"
+    if "deterministic" in attention:
+        # Transformer Engine then leaves cuDNN's kernels for FlashAttention.
+        return "flash-2"
+    if "triton" in attention or attention == "flash-attn":
+        return "flash"
+    return "cudnn" if "megatron" in framework else "flash-2"
 
 
 def _megatron(fields: dict[str, Any]) -> Style:
@@ -97,6 +129,7 @@ def _peft(fields: dict[str, Any]) -> Style:
 
 _STYLES: tuple[tuple[tuple[str, ...], Callable[[dict[str, Any]], Style]], ...] = (
     (("megatron-bridge",), lambda _: BRIDGE),
+    (("megatron-deepspeed",), lambda _: MEGATRON_DEEPSPEED),
     (("megatron", "internevo"), _megatron),
     (("torchtitan",), _torchtitan),
     (("nanotron",), lambda _: NANOTRON),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fsft.recipes.planner.speeds import Speeds
 from fsft.recipes.planner.time import plan_time
 from tests.benchmarks.planner.cases import Case
 
@@ -20,20 +21,21 @@ class SpeedError:
         return self.predicted / self.measured - 1
 
 
-def speed_errors(cases: list[Case]) -> list[SpeedError]:
-    """All cases whose speed was measured."""
+def speed_errors(cases: list[Case], speeds: Speeds | None = None) -> list[SpeedError]:
+    """All cases whose speed was measured; `speeds` other than the shipped ones if given."""
     found = []
     for case in cases:
         measured = measured_speed(case)
         if measured:
-            predicted = predicted_speed(case)
+            predicted = predicted_speed(case, speeds)
             found.append(SpeedError(case, predicted, measured))
     return found
 
 
-def predicted_speed(case: Case) -> float:
+def predicted_speed(case: Case, speeds: Speeds | None = None) -> float:
     """The planner's tokens per second and device."""
-    return plan_time(case.job, case.layout, case.cluster).tokens_per_second_per_device
+    time = plan_time(case.job, case.layout, case.cluster, speeds=speeds)
+    return time.tokens_per_second_per_device
 
 
 def measured_speed(case: Case) -> float | None:

@@ -1,0 +1,134 @@
+"""Seconds that ranks exchange data: by volume, link, and number of messages."""
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.layout import Layout
+from fsft.recipes.planner.speeds import Speeds
+from fsft.recipes.planner.stages import layers_of_stage, stage_parameters
+
+BUCKET_BYTES = 2.5e8
+"""Gradients are reduced in pieces of this size."""
+ASYNC_EXPOSED = 0.4
+"""Share of tensor parallel communication that async TP does not hide."""
+
+
+def ring_speed(ranks: int, apart: int, cluster: Cluster, speeds: Speeds) -> float:
+    """Bytes per second of a collective of `ranks` that are `apart` devices from each other.
+
+    Between nodes all devices of a node that take part share their network cards.
+    """
+    within = (cluster.accelerator.link_bandwidth or 0.0) * speeds.link
+    if ranks * apart <= cluster.devices_per_node:
+        return within
+    on_node = max(1, cluster.devices_per_node // apart)
+    return min(within, cluster.inter_bandwidth * speeds.network * on_node)
+
+
+def split_seconds(job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds) -> float:
+    """Per micro batch: what tensor, sequence and expert parallelism exchange inside the layers."""
+    tokens = layout.micro_batch * job.sequence_length / layout.sequence
+    layers = layers_of_stage(job.shape, layout.pipeline, stage)
+    num_layers = sum(count for _, count in layers)
+    hidden, byte = job.shape.hidden, job.style.compute_bytes
+    is_full = layout.checkpointing == "full"
+    seconds = 0.0
+    if layout.tensor > 1:
+        # Two all-reduces forward, two backward, two more for what is computed again.
+        speed = ring_speed(layout.tensor, 1, cluster, speeds)
+        volume = byte * tokens * hidden * 2 * (layout.tensor - 1) / layout.tensor
+        number = num_layers * (4 + 2 * is_full)
+        exposed = ASYNC_EXPOSED if job.style.kernels.hides_tensor else 1.0
+        seconds += exposed * number * volume / speed
+        seconds += number * layout.tensor * speeds.hop_seconds
+    if layout.sequence > 1:
+        # All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509).
+        speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
+        attention = layers[0][0].attention
+        widths = 2 * attention.query_size + 2 * attention.key_size
+        volume = byte * tokens * widths * (1 - 1 / layout.sequence) / layout.tensor
+        seconds += num_layers * (2 + is_full) * volume / speed
+    if layout.expert > 1:
+        passes = 4 + 2 * is_full
+        for layer, count in layers:
+            copies = (
+                getattr(layer.feed_forward, "top_k", 0) * byte * tokens * hidden / layout.tensor
+            )
+            seconds += count * passes * copies * _exchange_cost(job, layout, cluster, speeds)
+    return seconds
+
+
+def _exchange_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
+    """Seconds per byte of token copies that go to the experts of all ranks."""
+    within = (cluster.accelerator.link_bandwidth or 1.0) * speeds.link
+    nodes = layout.expert / cluster.devices_per_node
+    if nodes <= 1:
+        return (1 - 1 / layout.expert) / within
+    away = 1 - 1 / nodes
+    if job.style.kernels.sends_once:
+        # A token goes once to each node that has experts for it, and is copied there.
+        top_k = max(getattr(layer.feed_forward, "top_k", 1) for layer, _ in job.shape.stack.layers)
+        away = (nodes - 1) * (1 - (1 - 1 / nodes) ** top_k) / top_k
+    return 1 / within + away / (cluster.inter_bandwidth * speeds.network)
+
+
+def boundary_seconds(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
+    """Per micro batch: a stage's output to the next and the gradient back."""
+    if layout.pipeline == 1:
+        return 0.0
+    tokens = layout.micro_batch * job.sequence_length / layout.sequence
+    volume = job.style.compute_bytes * tokens * job.shape.hidden
+    # Each tensor rank sends its part, which the next stage's ranks gather (arXiv 2104.04473).
+    volume /= layout.tensor
+    speed = cluster.inter_bandwidth * speeds.network
+    if layout.num_devices <= cluster.devices_per_node:
+        speed = (cluster.accelerator.link_bandwidth or 0.0) * speeds.link
+    return 2 * layout.virtual_stages * volume / speed
+
+
+def gathering_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """Per micro batch under ZeRO-3: weights are gathered twice and gradients scattered.
+
+    3Ψ in all (arXiv 1910.02054, section 7), less what is not trained; modules that are computed
+    again are gathered once more.
+    """
+    ranks = layout.shards
+    if layout.zero < 3 or ranks == 1:
+        return 0.0
+    part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
+    byte = job.style.compute_bytes
+    weights = part.dense + part.experts / layout.expert
+    trained = part.trained_dense + part.trained_experts / layout.expert
+    is_computed_again = layout.checkpointing != "none"
+    gathers = 2 + (is_computed_again and job.style.kernels.gathers == "modules")
+    volume = (gathers * byte * weights + byte * trained) * (1 - 1 / ranks)
+    speed = ring_speed(ranks, layout.tensor, cluster, speeds)
+    layers = sum(count for _, count in layers_of_stage(job.shape, layout.pipeline, stage))
+    return volume / speed + 3 * layers * ranks * speeds.hop_seconds
+
+
+def gradient_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """Per optimizer step: gradients are reduced over the replicas, weights spread again (2Ψ)."""
+    replicas = layout.data * layout.sequence
+    ranks = replicas // layout.shards if layout.zero == 3 else replicas
+    if ranks == 1:
+        return 0.0
+    part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
+    trained = part.trained_dense + part.trained_experts / layout.expert
+    if layout.zero == 3:
+        trained /= layout.shards
+    apart = layout.tensor * (layout.shards if layout.zero == 3 else 1)
+    speed = ring_speed(ranks, apart, cluster, speeds)
+    gradients = job.style.gradient_bytes * trained
+    volume = (gradients + job.style.compute_bytes * trained) * (1 - 1 / ranks)
+    if layout.zero in {0, 3}:
+        volume = 2 * gradients * (1 - 1 / ranks)
+    elif layout.zero == 2 and job.style.sharded_weights == "zero":
+        # What other ranks own is not kept, so it leaves with every micro batch.
+        volume += (layout.gradient_accumulation - 1) * gradients * (1 - 1 / ranks)
+    hops = (layout.zero_group or ranks) if layout.zero != 3 else ranks
+    messages = 2 * max(1.0, gradients / BUCKET_BYTES)
+    return volume / speed + messages * hops * speeds.hop_seconds

@@ -1,0 +1,32 @@
+"""How an implementation computes, as far as its speed depends on it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels that a framework launches.
+
+    `attention`: "flash" and "flash-2" are the generations of FlashAttention (arXiv 2205.14135,
+    2307.08691), "cudnn" those written for Hopper, "scores" materializes a score per pair of tokens.
+    """
+
+    attention: Literal["flash", "flash-2", "cudnn", "scores"] = "flash-2"
+    elementwise: Literal["eager", "fused", "compiled"] = "eager"
+    """eager launches one kernel for each operation, fused has hand-written ones for norms, rotary
+    positions and activations, compiled has them from torch.compile."""
+    products: Literal["bfloat16", "float8"] = "bfloat16"
+    gathers: Literal["modules", "layers"] = "modules"
+    """What weights are gathered by under ZeRO-3: each module by Python hooks (DeepSpeed), or whole
+    layers (FSDP)."""
+    hides_tensor: bool = False
+    """Communication of tensor parallelism runs beside the products (async TP)."""
+    hides_gradients: bool = True
+    """Gradients are reduced while backward goes on."""
+    sends_once: bool = False
+    """Expert parallelism sends a token once to each node, whatever number of experts it has there
+    (DeepEP)."""
+    deterministic: bool = False
+    dequantized_bytes: float = 5.0
+    """Memory traffic to write out one quantized weight."""

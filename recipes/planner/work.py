@@ -1,0 +1,173 @@
+"""What one pipeline stage has to compute for a token: arithmetic, memory traffic, kernels."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fsft.recipes.models.shape import Attention, Experts, Layer, Linear, Norm
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.method import Method
+from fsft.recipes.planner.stages import layers_of_stage
+from fsft.recipes.planner.style import Style
+
+KERNELS_PER_LAYER = {"eager": 70, "fused": 30, "compiled": 20}
+"""Launched by the forward of one layer."""
+KERNELS_PER_ADAPTER = 10
+KERNELS_PER_MIXTURE = 40
+MODULES_PER_LAYER = 12
+SCORE_BYTES = 13.0
+"""Forward traffic of a score in two bytes: written, scaled and masked in a softmax, dropped out,
+read."""
+LOGIT_PASSES = 2.5
+"""How often the loss goes over what it keeps."""
+
+
+@dataclass(slots=True)
+class Work:
+    """Forward work of one rank of a stage; FLOPs and bytes are per token unless they say so."""
+
+    products: float = 0.0
+    """FLOPs of matrix products with weights."""
+    adapters: float = 0.0
+    """FLOPs of products with adapters."""
+    product_bytes: float = 0.0
+    weight_bytes: float = 0.0
+    """Bytes per micro batch: every weight is read once."""
+    quantized: float = 0.0
+    """Weights that are written out before they are used."""
+    attention: float = 0.0
+    """FLOPs of causal attention."""
+    score_bytes: float = 0.0
+    elementwise: float = 0.0
+    """Bytes read and written by everything else."""
+    loss: float = 0.0
+    """Bytes that the loss moves, forward and backward."""
+    head: float = 0.0
+    """FLOPs of the output projection."""
+    kernels: float = 0.0
+    """Launches per micro batch."""
+    modules: float = 0.0
+    layers: float = 0.0
+
+
+@lru_cache(maxsize=4096)
+def stage_work(job: Job, tensor: int, pipeline: int, stage: int, expert: int, split: bool) -> Work:
+    """The forward of one stage on one of `tensor` ranks.
+
+    `split` divides norms over the tensor ranks too; experts are spread over `expert` ranks.
+    """
+    shape, style = job.shape, job.style
+    work = Work()
+    for layer, count in layers_of_stage(shape, pipeline, stage):
+        _add_layer(work, job, layer, count, tensor, expert, split)
+    if stage == 0 and shape.encoder:
+        for layer, count in shape.encoder.layers:
+            _add_layer(work, job, layer, count, tensor, expert, split)
+    if stage == 0 and shape.vision and job.num_patches:
+        share = job.num_patches / job.sequence_length
+        for layer, count in shape.vision.stack.layers:
+            _add_layer(work, job, layer, count, tensor, 1, split, share)
+    if stage == pipeline - 1:
+        work.head = 2.0 * shape.hidden * shape.vocab_size * job.logit_share / tensor
+        vocabulary = shape.vocab_size / (tensor if style.vocabulary_parallel else 1)
+        work.loss = LOGIT_PASSES * style.logit_bytes * vocabulary * job.logit_share
+    return work
+
+
+def _add_layer(
+    work: Work,
+    job: Job,
+    layer: Layer,
+    count: int,
+    tensor: int,
+    expert: int,
+    split: bool,
+    share: float = 1.0,
+) -> None:
+    """Add `count` such layers, which see `share` tokens for each token of the sequence."""
+    style, method = job.style, job.method
+    byte = style.compute_bytes
+    attention, block = layer.attention, layer.feed_forward
+    linears = list(attention.linears)
+    if layer.cross_attention:
+        linears += layer.cross_attention.linears
+    copies: list[tuple[Linear, float, float]] = [(part, 1.0, 1.0) for part in linears]
+    if isinstance(block, Experts):
+        local = block.num_experts / max(1, expert)
+        copies += [(part, float(block.top_k), local) for part in block.expert.linears]
+        copies += [(part, 1.0, 1.0) for part in (block.shared.linears if block.shared else ())]
+        work.kernels += count * KERNELS_PER_MIXTURE
+    else:
+        copies += [(part, 1.0, 1.0) for part in block.linears]
+    for linear, tokens, weights in copies:
+        size = linear.inputs * linear.outputs
+        work.products += count * share * tokens * 2.0 * size / tensor
+        moved = tokens * (linear.inputs + linear.outputs / tensor)
+        work.product_bytes += count * share * byte * moved
+        work.weight_bytes += count * weights * byte * size / tensor
+        if method.type == "qlora":
+            work.quantized += count * weights * size / tensor
+        if method.adapts(linear):
+            rank = 2.0 * method.rank * (linear.inputs + linear.outputs)
+            work.adapters += count * share * tokens * rank / tensor
+            work.kernels += count * KERNELS_PER_ADAPTER
+            moved = _adapter_traffic(linear, method, byte)
+            work.elementwise += count * share * tokens * moved / tensor
+    _add_attention(work, job, attention, count * share, tensor)
+    moved = _layer_traffic(layer, style, tensor, split)
+    work.elementwise += count * share * moved
+    work.kernels += count * KERNELS_PER_LAYER[style.kernels.elementwise]
+    work.modules += count * MODULES_PER_LAYER
+    work.layers += count
+
+
+def _add_attention(work: Work, job: Job, attention: Attention, layers: float, tensor: int) -> None:
+    length = job.sample_length or job.sequence_length
+    seen = min(length, attention.window or length)
+    widths = attention.query_size + attention.output_size
+    work.attention += layers * widths * seen / tensor
+    if job.style.kernels.attention == "scores":
+        work.score_bytes += layers * SCORE_BYTES * attention.num_heads * length / tensor
+
+
+def _layer_traffic(layer: Layer, style: Style, tensor: int, split: bool) -> float:
+    """Bytes that all but products and fused attention read and write for one token, forward."""
+    byte = style.compute_bytes
+    block, attention = layer.feed_forward, layer.attention
+    hidden = attention.hidden
+    replicated = sum(_norm_traffic(norm, style) for norm in layer.norms)
+    # Two residual additions; dropouts read, write and keep a mask.
+    replicated += 2 * 3 * byte * hidden
+    if layer.dropout:
+        replicated += 2 * (2 * byte + 1) * hidden
+    fused = style.kernels.elementwise != "eager"
+    inner = 0.0
+    if attention.rotary:
+        # Two products, the turned half and a sum; one pass where it is fused.
+        passes = 2 if fused else 11
+        inner += passes * byte * (attention.query_size + attention.key_size)
+    if isinstance(block, Experts):
+        width = block.expert.width * block.top_k
+        width += block.shared.width if block.shared else 0
+        # Tokens are copied to their experts, weighted and added up again.
+        inner += 8 * byte * block.top_k * hidden
+        gated = block.expert.gated
+    else:
+        width, gated = block.width, block.gated
+    # The activation reads and writes; a gate is another product of two tensors.
+    inner += ((3 if fused else 5) if gated else 2) * byte * width
+    return replicated / (tensor if split else 1) + inner / tensor
+
+
+def _adapter_traffic(linear: Linear, method: Method, byte: float) -> float:
+    """The input is cast and dropped out, the output added to that of the frozen weight."""
+    kept = method.adapter_bytes
+    moved = (byte + kept if kept != byte else 0.0) + (2 * kept + 1 if method.dropout else 0.0)
+    return moved * linear.inputs + 3 * byte * linear.outputs
+
+
+def _norm_traffic(norm: Norm, style: Style) -> float:
+    byte = style.compute_bytes
+    if norm.kind == "layer" or style.norm == "fused" or style.kernels.elementwise != "eager":
+        return 2 * byte * norm.width
+    # To float32, squares, mean, product, back, times the weight.
+    return (byte + 4 + 8 + 4 + 8 + 4 + byte + 2 * byte) * norm.width
