@@ -45,6 +45,10 @@ class Fields:
         """The key is there, and not null."""
         return self._config.get(key) is not None
 
+    def is_null(self, key: str) -> bool:
+        """The key is there and null, which switches off what it would have as a default."""
+        return key in self._config and self._config[key] is None
+
     def size(
         self, key: str, default: int | None = None, *, also: str = "", most: int = _MAX_SIZE
     ) -> int:

@@ -35,6 +35,8 @@ class Norm:
     kind: Literal["rms", "layer"] = "rms"
     bias: bool = False
     affine: bool = True
+    float32_weight: bool = False
+    """The weight is applied before the result leaves float32 (Gemma, OLMo 2)."""
 
     @property
     def num_parameters(self) -> int:
@@ -71,6 +73,15 @@ class Attention:
     latent: Latent | None = None
     num_other_parameters: int = 0
     dropout: float = 0.0
+    concatenates: bool = False
+    """transformers puts rotated and other parts of queries and keys together in new tensors."""
+    copies_values: bool = False
+    """With one matrix for queries, keys and values, its output is taken apart by copying."""
+    masked: bool = False
+    """transformers gives the kernel a mask of all pairs of tokens, and keys and values repeated for
+    every head. With a window it does so wherever the sequence is longer."""
+    score_bytes: float = 0.0
+    """Kept for each pair of tokens and head where transformers computes scores one by one."""
 
     @property
     def query_size(self) -> int:
@@ -200,6 +211,8 @@ class Layer:
     cross_attention: Attention | None = None
     dropout: float = 0.0
     num_other_parameters: int = 0
+    parallel: bool = False
+    """Attention and feed-forward read the same tensor."""
 
     @cached_property
     def num_parameters(self) -> int:
@@ -301,6 +314,8 @@ class ModelShape:
     num_embedding_projection_parameters: int = 0
     head_bias: bool = False
     embedding_dropout: float = 0.0
+    caps_logits: bool = False
+    """Logits go through a tanh (Gemma 2)."""
     encoder: Stack | None = None
     encoder_norms: tuple[Norm, ...] = ()
     vision: Vision | None = None

@@ -3,6 +3,7 @@
 Every formula counts the tensors that an operation's backward needs, in the type they are kept in.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +14,17 @@ from fsft.recipes.planner.style import Style
 
 MASK_BYTES = 1.0
 """Dropout keeps which elements it let through."""
+
+
+KEPT_BY_ACTIVATION = {
+    # relu needs its output alone, which the next product keeps anyway.
+    "relu": 0.0,
+    # Its input, and the sigmoid.
+    "quick_gelu": 2.0,
+    # Input, half of it, tanh, and one more than tanh, each a tensor of its own.
+    "gelu_new": 4.0,
+}
+"""Tensors as wide as its input that a nonlinearity keeps, its output not counted; most keep one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,8 @@ def saved_by_layer(
         saved += _feed_forward(block, style, method)
     for norm in layer.norms:
         saved += _norm(norm, style, method)
+    if layer.parallel:
+        saved += Saved(-style.compute_bytes * layer.attention.hidden, 0.0)
     if layer.dropout:
         saved += Saved(2 * MASK_BYTES * layer.attention.hidden, 0.0)
     return saved + Saved(0.0, style.other_bytes_per_width * layer.attention.hidden)
@@ -83,12 +97,19 @@ def working_set(layer: Layer, style: Style, method: Method = FULL) -> Saved:
     return saved_by_layer(layer, style, method) + gradients
 
 
+def norm_bytes(norm: Norm, style: Style, method: Method) -> float:
+    """Bytes per token that a norm outside the layers keeps."""
+    return _norm(norm, style, method).replicated
+
+
 def _norm(norm: Norm, style: Style, method: Method) -> Saved:
     """What the norm keeps; what it gives is counted where it is used."""
     if norm.kind == "layer" or style.norm == "fused":
         return Saved(style.compute_bytes * norm.width + 8, 0.0)
     # The float32 copy of the input, its inverse root, and what the weight's gradient needs.
-    weight = 0.0 if method.freezes else style.compute_bytes * norm.width
+    byte = 4.0 if norm.float32_weight else style.compute_bytes
+    # A weight in float32 is 1 + w, itself computed: its gradient is needed though w is frozen.
+    weight = 0.0 if method.freezes and not norm.float32_weight else byte * norm.width
     return Saved(4.0 * norm.width + 4 + weight, 0.0)
 
 
@@ -122,18 +143,73 @@ def _attention(attention: Attention, style: Style, method: Method) -> Saved:
     for width in {part.inputs for part in inner}:
         readers = tuple(part for part in inner if part.inputs == width)
         replicated += _input_of(readers, style, method)
-    split = byte * (
-        attention.query_size + attention.key_size + attention.value_size + attention.output_size
-    )
-    if style.fused_linears:
-        split += byte * (attention.query_size + attention.key_size)
-    split += 4.0 * attention.num_heads
-    split += _input_of((output,), style, method, at_hand=not style.copies_attention_output)
-    for norm in attention.norms:
-        copies = attention.query_size + attention.key_size
+    queries, keys, values = attention.query_size, attention.key_size, attention.value_size
+    split = byte * (queries + keys + values)
+    views_stay = "qkv" in {part.name for part in inner} and attention.rotary
+    if style.fused_linears or (views_stay and not attention.copies_values):
+        # Values are a view of the one product, beside rotated copies of queries and keys.
+        split += byte * (queries + keys)
+    if attention.score_bytes:
+        split += _repeated(attention, style)
+        split += _input_of((output,), style, method)
+    else:
+        # The kernel's output and the logarithm of each row's sum.
+        split += byte * attention.output_size + 4.0 * attention.num_heads
+        is_copied = style.copies_attention_output or attention.concatenates
+        split += _input_of((output,), style, method, at_hand=not is_copied)
+    for norm, width in zip(attention.norms, (queries, keys), strict=False):
         each = _norm(norm, style, method).replicated / norm.width
-        split += each * copies / 2 if norm.width == attention.head_width else each * norm.width
+        split += each * (width if norm.width == attention.head_width else norm.width)
     return Saved(replicated, split)
+
+
+def mask_bytes(layers: Iterable[Layer], style: Style, length: int) -> float:
+    """Bytes per token of the masks that checkpointed layers keep for computing again.
+
+    One for each kind of layer: a byte for each pair of tokens, or an element that is added to its
+    score.
+    """
+    masks = set()
+    for layer in layers:
+        attention = layer.attention
+        is_long = bool(attention.window and length > attention.window)
+        if attention.masked or (is_long and not attention.score_bytes and style.masks_windows):
+            masks.add((is_long, MASK_BYTES))
+        elif attention.score_bytes:
+            masks.add((bool(attention.window), style.compute_bytes))
+    return sum(byte for _, byte in masks) * length
+
+
+def _repeated(attention: Attention, style: Style) -> float:
+    """Keys and values repeated for every head, beside or in the place of themselves."""
+    if attention.num_heads == attention.num_kv_heads:
+        return 0.0
+    repeated = attention.query_size + attention.output_size
+    return style.compute_bytes * (repeated - attention.key_size - attention.value_size)
+
+
+SCORE_GRADIENT_BYTES = 6.0
+"""The softmax's gradient in float32, and the scores' in the computing type, for one score."""
+
+
+def score_gradient_bytes(attention: Attention, length: int) -> float:
+    """Bytes per token of the gradients of scores that are computed one by one."""
+    scores = attention.num_heads * length if attention.score_bytes else 0
+    return SCORE_GRADIENT_BYTES * scores
+
+
+def pair_bytes(attention: Attention, style: Style, length: int) -> float:
+    """Bytes per token that grow with the length of its sequence: scores, or a mask.
+
+    With a mask, also what repeated keys and values take more.
+    """
+    if attention.score_bytes:
+        return attention.score_bytes * attention.num_heads * length
+    if attention.masked:
+        return style.compute_bytes * length
+    if attention.window and length > attention.window and style.masks_windows:
+        return style.compute_bytes * length + _repeated(attention, style)
+    return 0.0
 
 
 def _feed_forward(block: FeedForward, style: Style, method: Method) -> Saved:
@@ -143,7 +219,7 @@ def _feed_forward(block: FeedForward, style: Style, method: Method) -> Saved:
     if block.gated:
         kept = 3.0 if style.gated == "eager" else 2.0
     else:
-        kept = 1.0 if style.activation_kept else 0.0
+        kept = KEPT_BY_ACTIVATION.get(block.activation, 1.0) if style.activation_kept else 0.0
     split = kept * byte * block.width + _input_of((down,), style, method)
     return Saved(replicated, split)
 
@@ -159,16 +235,23 @@ def _experts(block: Experts, style: Style, method: Method) -> Saved:
 
 
 def _selected(layer: Layer, style: Style) -> Saved:
-    """Outputs of the 1st, 3rd, 5th … matrix multiplication, and of attention."""
-    block = layer.feed_forward
-    linears = list(layer.attention.linears)
-    linears += block.expert.linears if isinstance(block, Experts) else block.linears
-    attention = layer.attention
-    split = style.compute_bytes * attention.output_size + 4.0 * attention.num_heads
+    """Outputs of the 1st, 3rd, 5th … matrix multiplication, and of fused attention."""
+    block, attention = layer.feed_forward, layer.attention
+    products = [(linear, 1) for linear in attention.linears]
+    if isinstance(block, Experts):
+        products.append((Linear("router", block.hidden, block.num_experts), 1))
+        products += [(linear, block.top_k) for linear in block.expert.linears]
+        products += [(linear, 1) for linear in (block.shared.linears if block.shared else ())]
+    else:
+        products += [(linear, 1) for linear in block.linears]
+    split = 0.0
+    if not attention.score_bytes:
+        split = style.compute_bytes * attention.output_size + 4.0 * attention.num_heads
     replicated = 0.0
-    for linear in linears[::2]:
+    for linear, copies in products[::2]:
+        kept = copies * style.compute_bytes * linear.outputs
         if linear.outputs == attention.hidden and linear.inputs != attention.hidden:
-            replicated += style.compute_bytes * linear.outputs
+            replicated += kept
         else:
-            split += style.compute_bytes * linear.outputs
+            split += kept
     return Saved(replicated, split)

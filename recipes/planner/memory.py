@@ -9,6 +9,7 @@ from fsft.recipes.planner.method import BITS
 from fsft.recipes.planner.stages import (
     StageParameters,
     largest_linear,
+    outside_bytes,
     stage_activations,
     stage_parameters,
     vision_bytes,
@@ -123,6 +124,10 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
             else min(1.0, style.pipeline_copies)
         )
         activations += sides * boundary * in_flight
+    stays, goes = outside_bytes(job, layout.pipeline, stage, layout.checkpointing)
+    outside_ranks = layout.tensor if layout.sequence_in_tensor else 1
+    activations += stays * tokens / outside_ranks
+    ending = goes * tokens / outside_ranks
     working = per_token_working * tokens
     logits = evaluated = 0.0
     if stage == layout.pipeline - 1:
@@ -140,7 +145,7 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         step = 4.0 * min(SUBGROUP, states.updated)
     weights, optimizer, held = states.weights, states.optimizer, states.held
     moments = (
-        Moment("train", "loss", weights, held, optimizer, activations, logits, gathered),
+        Moment("train", "loss", weights, held, optimizer, activations + ending, logits, gathered),
         Moment(
             "train",
             "backward of the last layer",
@@ -294,6 +299,19 @@ def _buffers(
     if layout.zero or layout.shards > 1:
         reduced = style.gradient_bytes * min(BUCKET, states.trained)
     return gathered, reduced
+
+
+def kept_after_forward(job: Job, layout: Layout) -> float:
+    """Bytes that one micro batch leaves for backward on one device without a pipeline.
+
+    Activations of all layers, what is kept outside them, and the log-softmax.
+    """
+    tokens = layout.micro_batch * job.sequence_length / layout.sequence
+    layers, _ = stage_activations(
+        job, layout.tensor, 1, 0, layout.checkpointing, layout.sequence_in_tensor
+    )
+    logits = job.logit_share * job.shape.vocab_size * job.style.kept_logit_bytes
+    return tokens * (layers + sum(outside_bytes(job, 1, 0, layout.checkpointing)) + logits)
 
 
 def micro_batches_in_flight(layout: Layout, stage: int) -> float:

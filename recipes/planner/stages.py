@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fsft.recipes.models.shape import Experts, Layer, Linear, ModelShape
-from fsft.recipes.planner.activations import Saved, saved_by_layer, working_set
+from fsft.recipes.planner.activations import (
+    MASK_BYTES,
+    Saved,
+    mask_bytes,
+    norm_bytes,
+    pair_bytes,
+    saved_by_layer,
+    score_gradient_bytes,
+    working_set,
+)
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing
 from fsft.recipes.planner.method import Method
@@ -90,11 +99,43 @@ def stage_activations(
             saved += count * extra
             work = Saved(work.replicated - kept.replicated, work.split - kept.split)
             extra = 0.0
+        elif checkpointing == "selective":
+            # What was kept is there already, and not computed again.
+            work = Saved(work.replicated - kept.replicated, work.split - kept.split)
+        extra += score_gradient_bytes(layer.attention, job.sequence_length) / tensor
         fullest = max(fullest, work.on_one_of(tensor, all_split=all_split) + extra)
     if stage == 0 and job.shape.encoder:
         for layer, count in job.shape.encoder.layers:
             saved += count * saved_by_layer(layer, style, method, checkpointing).on_one_of(tensor)
     return saved, fullest
+
+
+@lru_cache(maxsize=1024)
+def outside_bytes(
+    job: Job, pipeline: int, stage: int, checkpointing: Checkpointing
+) -> tuple[float, float]:
+    """Bytes per token that a stage keeps outside its layers.
+
+    First what stays until backward has ended: positions, masks, what the embedding keeps. Then what
+    is gone when backward reaches the layers: the last norm, the head's input.
+    """
+    shape, style, method = job.shape, job.style, job.method
+    attention = shape.stack.layers[0][0].attention
+    stays = 2 * style.compute_bytes * attention.head_width if attention.rotary else 0.0
+    if checkpointing != "none":
+        layers = (layer for layer, _ in layers_of_stage(shape, pipeline, stage))
+        stays += mask_bytes(layers, style, job.sequence_length)
+    if stage == 0:
+        stays += sum(norm_bytes(norm, style, method) for norm in shape.embedding_norms)
+        stays += MASK_BYTES * shape.hidden if shape.embedding_dropout else 0.0
+    goes = 0.0
+    if stage == pipeline - 1:
+        goes += sum(norm_bytes(norm, style, method) for norm in shape.final_norms)
+        if style.picks_positions:
+            goes += job.logit_share * style.compute_bytes * shape.hidden
+        if shape.caps_logits:
+            goes += job.logit_share * style.compute_bytes * shape.vocab_size
+    return stays, goes
 
 
 @lru_cache(maxsize=256)
@@ -190,6 +231,7 @@ def _kept_besides(job: Job, layer: Layer, tensor: int, all_split: bool) -> float
     """Bytes per token that depend on the layout: scores, and inputs kept as they were gathered."""
     style, attention = job.style, layer.attention
     kept = style.scores_bytes * attention.num_heads * job.sequence_length / tensor
+    kept += pair_bytes(attention, style, job.sequence_length) / tensor
     if style.gathered_inputs and all_split:
         kept += 2 * style.compute_bytes * attention.hidden * (1 - 1 / tensor)
     return kept

@@ -14,8 +14,7 @@ from fsft.recipes.planner.kernels import Kernels
 class Style:
     """What the formulas need to know about an implementation.
 
-    Bytes are per element. `logit_bytes` is the peak per logit of an unchunked loss: the logits in
-    their computing type, a float32 copy, the log-softmax, their gradients.
+    Bytes are per element, those of logits per logit of an unchunked loss.
     """
 
     name: str
@@ -41,9 +40,16 @@ class Style:
     """With tensor parallelism, norms and dropouts are divided along the sequence."""
     vocabulary_parallel: bool = True
     """With tensor parallelism each rank computes its part of the logits only."""
-    logit_bytes: float = 14.0
-    evaluated_logit_bytes: float = 6.0
-    """The same without gradients."""
+    logit_bytes: float = 12.0
+    """The log-softmax in float32, its gradient, and that of the logits."""
+    evaluated_logit_bytes: float = 10.0
+    """Without gradients: the logits, their float32 copy, the log-softmax."""
+    picks_positions: bool = False
+    """The head reads the positions that learn, which are copied out of the last layer's output."""
+    kept_logit_bytes: float = 4.0
+    """The log-softmax, which forward leaves for backward."""
+    masks_windows: bool = True
+    """Where a window is shorter than the sequence, attention is given a mask of all pairs."""
     scores_bytes: float = 0.0
     """Per attention score that is kept, where attention materializes s × s of them."""
     gathered_inputs: bool = False
@@ -83,7 +89,7 @@ class Style:
         return self.name
 
 
-HUGGING_FACE = Style(name="huggingface")
+HUGGING_FACE = Style(name="huggingface", picks_positions=True)
 """transformers' own modules, run eagerly under DeepSpeed: what `fsft run` executes."""
 
 

@@ -97,6 +97,7 @@ QWEN3 = Variant(
 )
 GLM = Variant(
     "glm",
+    concatenates=True,
     vocab_size=151_552,
     hidden=4096,
     width=13_696,
@@ -111,6 +112,7 @@ GLM = Variant(
 )
 GLM4 = Variant(
     "glm4",
+    concatenates=True,
     vocab_size=151_552,
     hidden=4096,
     width=13_696,
@@ -126,6 +128,7 @@ GLM4 = Variant(
 )
 PHI3 = Variant(
     "phi3",
+    concatenates=True,
     vocab_size=32_064,
     hidden=3072,
     width=8192,
@@ -140,6 +143,7 @@ PHI3 = Variant(
 )
 GEMMA = Variant(
     "gemma",
+    float32_norms=True,
     vocab_size=256_000,
     hidden=3072,
     width=24_576,
@@ -155,6 +159,8 @@ GEMMA = Variant(
 )
 GEMMA2 = Variant(
     "gemma2",
+    float32_norms=True,
+    soft_caps=True,
     vocab_size=256_000,
     hidden=2304,
     width=9216,
@@ -174,6 +180,7 @@ GEMMA2 = Variant(
 )
 GEMMA3 = Variant(
     "gemma3_text",
+    float32_norms=True,
     vocab_size=262_208,
     hidden=2304,
     width=9216,

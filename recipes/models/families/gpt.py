@@ -1,5 +1,7 @@
 """GPT-2, GPT-NeoX, BLOOM, MPT, Falcon and Phi: LayerNorm and plain feed-forward blocks."""
 
+from dataclasses import replace
+
 from fsft.recipes.models.families.blocks import (
     ACTIVATIONS,
     fused_attention,
@@ -11,6 +13,9 @@ from fsft.recipes.models.families.blocks import (
 )
 from fsft.recipes.models.fields import Fields
 from fsft.recipes.models.shape import FeedForward, Layer, ModelShape
+
+SCORE_BYTES = 6.0
+"""The softmax in float32, and its copy in the computing type."""
 
 
 def read_gpt2(fields: Fields) -> ModelShape:
@@ -67,6 +72,7 @@ def read_gpt_neox(fields: Fields) -> ModelShape:
         output_bias=bias,
         dropout=fields.dropout("attention_dropout"),
     )
+    attention = replace(attention, concatenates=True)
     block = FeedForward(
         hidden,
         fields.size("intermediate_size", 24_576),
@@ -76,11 +82,13 @@ def read_gpt_neox(fields: Fields) -> ModelShape:
     )
     norm = layer_norm(hidden)
     dropout = fields.dropout("hidden_dropout")
+    parallel = fields.flag("use_parallel_residual", True)
+    layer = Layer(attention, block, (norm, norm), dropout=dropout, parallel=parallel)
     return ModelShape(
         architecture="gpt_neox",
         hidden=hidden,
         vocab_size=fields.size("vocab_size", 50_432),
-        stack=stack_of([Layer(attention, block, (norm, norm), dropout=dropout)] * depth),
+        stack=stack_of([layer] * depth),
         final_norms=(norm,),
         tied=fields.flag("tie_word_embeddings", False),
         max_positions=fields.size("max_position_embeddings", 2048),
@@ -103,6 +111,7 @@ def read_bloom(fields: Fields) -> ModelShape:
         rotary=False,
         dropout=fields.dropout("attention_dropout"),
     )
+    attention = replace(attention, score_bytes=SCORE_BYTES)
     block = FeedForward(hidden, 4 * hidden, gated=False, bias=True, activation="gelu_tanh")
     norm = layer_norm(hidden)
     layer = Layer(attention, block, (norm, norm), dropout=fields.dropout("hidden_dropout"))
@@ -135,6 +144,7 @@ def read_mpt(fields: Fields) -> ModelShape:
         rotary=False,
         dropout=fields.table("attn_config").dropout("attn_pdrop"),
     )
+    attention = replace(attention, score_bytes=SCORE_BYTES, masked=True)
     block = FeedForward(hidden, 4 * hidden, gated=False, activation="gelu")
     norm = layer_norm(hidden, bias=False)
     layer = Layer(attention, block, (norm, norm), dropout=fields.dropout("resid_pdrop"))
@@ -173,6 +183,7 @@ def read_falcon(fields: Fields) -> ModelShape:
         rotary=not fields.flag("alibi", False),
         dropout=fields.dropout("attention_dropout"),
     )
+    attention = replace(attention, masked=True, copies_values=True)
     block = FeedForward(
         hidden,
         fields.optional_size("ffn_hidden_size") or 4 * hidden,
@@ -182,10 +193,15 @@ def read_falcon(fields: Fields) -> ModelShape:
     )
     norm = layer_norm(hidden)
     num_norms = fields.optional_size("num_ln_in_parallel_attn") or (2 if is_new else 1)
-    if not fields.flag("parallel_attn", True):
+    parallel = fields.flag("parallel_attn", True)
+    if not parallel:
         num_norms = 2
     layer = Layer(
-        attention, block, (norm,) * min(2, num_norms), dropout=fields.dropout("hidden_dropout")
+        attention,
+        block,
+        (norm,) * min(2, num_norms),
+        dropout=fields.dropout("hidden_dropout"),
+        parallel=parallel,
     )
     return ModelShape(
         architecture="falcon",
@@ -215,6 +231,7 @@ def read_phi(fields: Fields) -> ModelShape:
         norms=(layer_norm(width),) * 2 if is_normed else (),
         dropout=fields.dropout("attention_dropout"),
     )
+    attention = replace(attention, concatenates=True)
     block = FeedForward(
         hidden,
         fields.size("intermediate_size", 8192),
@@ -223,7 +240,7 @@ def read_phi(fields: Fields) -> ModelShape:
         activation=fields.choice("hidden_act", "gelu_new", ACTIVATIONS),
     )
     norm = layer_norm(hidden)
-    layer = Layer(attention, block, (norm,), dropout=fields.dropout("resid_pdrop"))
+    layer = Layer(attention, block, (norm,), dropout=fields.dropout("resid_pdrop"), parallel=True)
     return ModelShape(
         architecture="phi",
         hidden=hidden,

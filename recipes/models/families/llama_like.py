@@ -1,7 +1,7 @@
 """What is built like Llama: RMSNorm, gated feed-forward, grouped queries, rotary positions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fsft.recipes.models.families.blocks import (
@@ -58,6 +58,11 @@ class Variant:
     fused_qkv: bool = False
     fused_gate: bool = False
     num_norms: int = 2
+    float32_norms: bool = False
+    """Norms apply their weight in float32."""
+    concatenates: bool = False
+    soft_caps: bool = False
+    """Attention scores and logits go through a tanh, if the config gives its height."""
     head_norms: bool = False
     """Every head of queries and keys is normalized."""
     rotary: bool = True
@@ -72,6 +77,8 @@ class Variant:
     embedding_dropout_key: str = ""
 
 
+CAPPED_SCORE_BYTES = 8.0
+"""tanh of the scores, the softmax in float32, and its copy in the computing type."""
 Block = FeedForward | Experts
 Blocks = Callable[[Fields, int, int, Activation], Sequence[Block]]
 """The feed-forward blocks of all layers, from hidden size and depth."""
@@ -88,7 +95,7 @@ def read_like_llama(fields: Fields, variant: Variant, blocks: Blocks | None = No
         feed_forwards: Sequence[Block] = (_plain(fields, variant, hidden, activation),) * depth
     else:
         feed_forwards = blocks(fields, hidden, depth, activation)
-    norm = Norm(hidden)
+    norm = Norm(hidden, float32_weight=variant.float32_norms)
     dropout = fields.dropout(variant.layer_dropout_key) if variant.layer_dropout_key else 0.0
     attentions = _attentions(fields, variant, hidden, depth)
     layers = [
@@ -105,6 +112,7 @@ def read_like_llama(fields: Fields, variant: Variant, blocks: Blocks | None = No
         tied=fields.flag("tie_word_embeddings", variant.tied),
         max_positions=fields.size(variant.positions_key, variant.max_positions),
         embedding_dropout=fields.dropout(embedding) if embedding else 0.0,
+        caps_logits=variant.soft_caps and not fields.is_null("final_logit_softcapping"),
     )
 
 
@@ -137,11 +145,13 @@ def _attentions(fields: Fields, variant: Variant, hidden: int, depth: int) -> tu
     if variant.qkv_bias_key:
         qkv_bias = fields.flag(variant.qkv_bias_key, variant.qkv_bias)
     dropout = fields.dropout("attention_dropout")
-    head_norms = (Norm(width), Norm(width)) if variant.head_norms else ()
+    head_norm = Norm(width, float32_weight=variant.float32_norms)
+    head_norms = (head_norm, head_norm) if variant.head_norms else ()
+    has_caps = variant.soft_caps and not fields.is_null("attn_logit_softcapping")
     build = fused_attention if variant.fused_qkv else separate_attention
 
     def attention(window: int | None) -> Attention:
-        return build(
+        built = build(
             hidden,
             num_heads,
             kv_heads,
@@ -153,6 +163,8 @@ def _attentions(fields: Fields, variant: Variant, hidden: int, depth: int) -> tu
             rotary=variant.rotary,
             dropout=dropout,
         )
+        scores = CAPPED_SCORE_BYTES if has_caps else 0.0
+        return replace(built, concatenates=variant.concatenates, score_bytes=scores)
 
     return tuple(attention(window) for window in _windows(fields, variant, depth))
 
