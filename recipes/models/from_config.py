@@ -39,18 +39,37 @@ def load_shape(path_or_name: str | Path) -> ModelShape:
 
     Names are taken in any case, with the organization or without. Raises RecipeError.
     """
-    path = _expand(path_or_name)
-    if isinstance(path_or_name, str) and not (path_or_name.strip() and _exists(path)):
-        return _from_catalogue(path_or_name.strip()[:_MAX_NAME])
-    file = path / "config.json" if path.is_dir() else path
+    file = _file_of(path_or_name)
+    if file is None:
+        return _from_catalogue(str(path_or_name).strip()[:_MAX_NAME])
     try:
         return read_shape(_load(file))
     except RecipeError as error:
         raise RecipeError(*(in_file(problem, str(file)) for problem in error.problems)) from None
 
 
+def load_config(path_or_name: str | Path) -> Mapping[str, Any]:
+    """The config.json of a model of the catalogue, a file or a folder; raises RecipeError."""
+    file = _file_of(path_or_name)
+    if file is None:
+        return _config_of(str(path_or_name).strip()[:_MAX_NAME])
+    return _load(file)
+
+
+def _file_of(path_or_name: str | Path) -> Path | None:
+    """The config.json that is meant; None for a name of the catalogue."""
+    path = _expand(path_or_name)
+    if isinstance(path_or_name, str) and not (path_or_name.strip() and _exists(path)):
+        return None
+    return path / "config.json" if path.is_dir() else path
+
+
 @lru_cache(maxsize=256)
 def _from_catalogue(name: str) -> ModelShape:
+    return read_shape(_config_of(name))
+
+
+def _config_of(name: str) -> Mapping[str, Any]:
     entry = find_entry(name)
     if entry is None:
         nearest = nearest_names(name)
@@ -62,7 +81,7 @@ def _from_catalogue(name: str) -> ModelShape:
                 example="a folder that has the model's config.json",
             )
         )
-    return read_shape(entry.config)
+    return entry.config
 
 
 def _load(file: Path) -> Mapping[str, Any]:

@@ -164,20 +164,27 @@ def _attention(attention: Attention, style: Style, method: Method) -> Saved:
 
 
 def mask_bytes(layers: Iterable[Layer], style: Style, length: int) -> float:
-    """Bytes per token of the masks that checkpointed layers keep for computing again.
+    """Bytes per token of what is added to scores, kept by checkpointed layers to compute again.
 
-    One for each kind of layer: a byte for each pair of tokens, or an element that is added to its
-    score.
+    One element for each pair of tokens, for layers with a window and for those without.
     """
-    masks = set()
+    kinds = {
+        layer.attention.window is None
+        for layer in layers
+        if layer.attention.score_bytes and not layer.attention.masked
+    }
+    return style.compute_bytes * len(kinds) * length
+
+
+def shared_mask_bytes(layers: Iterable[Layer], style: Style, length: int) -> float:
+    """The same of masks that all sequences of a micro batch share, in bytes: one for each pair."""
+    kinds = set()
     for layer in layers:
         attention = layer.attention
         is_long = bool(attention.window and length > attention.window)
         if attention.masked or (is_long and not attention.score_bytes and style.masks_windows):
-            masks.add((is_long, MASK_BYTES))
-        elif attention.score_bytes:
-            masks.add((bool(attention.window), style.compute_bytes))
-    return sum(byte for _, byte in masks) * length
+            kinds.add(is_long)
+    return MASK_BYTES * len(kinds) * length**2
 
 
 def _repeated(attention: Attention, style: Style) -> float:

@@ -10,6 +10,7 @@ from fsft.recipes.planner.stages import (
     StageParameters,
     largest_linear,
     outside_bytes,
+    shared_bytes,
     stage_activations,
     stage_parameters,
     vision_bytes,
@@ -126,7 +127,7 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         activations += sides * boundary * in_flight
     stays, goes = outside_bytes(job, layout.pipeline, stage, layout.checkpointing)
     outside_ranks = layout.tensor if layout.sequence_in_tensor else 1
-    activations += stays * tokens / outside_ranks
+    activations += stays * tokens / outside_ranks + shared_bytes(job, layout.checkpointing)
     ending = goes * tokens / outside_ranks
     working = per_token_working * tokens
     logits = evaluated = 0.0
@@ -311,7 +312,8 @@ def kept_after_forward(job: Job, layout: Layout) -> float:
         job, layout.tensor, 1, 0, layout.checkpointing, layout.sequence_in_tensor
     )
     logits = job.logit_share * job.shape.vocab_size * job.style.kept_logit_bytes
-    return tokens * (layers + sum(outside_bytes(job, 1, 0, layout.checkpointing)) + logits)
+    outside = sum(outside_bytes(job, 1, 0, layout.checkpointing))
+    return tokens * (layers + outside + logits) + shared_bytes(job, layout.checkpointing)
 
 
 def micro_batches_in_flight(layout: Layout, stage: int) -> float:

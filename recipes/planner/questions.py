@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from fsft.recipes.hardware.accelerators import find_accelerator, find_link
 from fsft.recipes.hardware.cluster import Cluster, make_cluster
-from fsft.recipes.models.from_config import load_shape, read_shape
+from fsft.recipes.models.from_config import load_config, load_shape, read_shape
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
@@ -40,13 +40,20 @@ def shape_of(recipe: Recipe) -> ModelShape:
 
     Raises RecipeError where neither says what the model is made of.
     """
+    if recipe.model.config is None:
+        return load_shape(str(recipe.model.path))
+    return read_shape(config_of(recipe))
+
+
+def config_of(recipe: Recipe) -> Mapping[str, Any]:
+    """The config.json of the recipe's model; raises RecipeError where there is none."""
     model = recipe.model
     if model.config is None:
-        return load_shape(str(model.path))
+        return load_config(str(model.path))
     config: dict[str, Any] = dict(model.config)
     if "vocab_size" not in config and recipe.data.tokenizer:
         config["vocab_size"] = recipe.data.tokenizer.vocab_size
-    return read_shape(config)
+    return config
 
 
 def job_of(recipe: Recipe, shape: ModelShape) -> Job:

@@ -12,6 +12,7 @@ from fsft.recipes.planner.activations import (
     pair_bytes,
     saved_by_layer,
     score_gradient_bytes,
+    shared_mask_bytes,
     working_set,
 )
 from fsft.recipes.planner.job import Job
@@ -136,6 +137,15 @@ def outside_bytes(
         if shape.caps_logits:
             goes += job.logit_share * style.compute_bytes * shape.vocab_size
     return stays, goes
+
+
+@lru_cache(maxsize=1024)
+def shared_bytes(job: Job, checkpointing: Checkpointing) -> float:
+    """Bytes of masks that all sequences and layers share."""
+    if checkpointing == "none":
+        return 0.0
+    layers = (layer for layer, _ in job.shape.stack.layers)
+    return shared_mask_bytes(layers, job.style, job.sequence_length)
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -22,6 +23,8 @@ _EXAMPLE = (
 class Question(NamedTuple):
     """What the planner is asked, and what is decided already."""
 
+    config: Mapping[str, Any]
+    """The model's config.json."""
     job: "Job"
     cluster: "Cluster"
     fixed: dict[str, Any]
@@ -63,6 +66,10 @@ def plan(
     compare: Annotated[
         bool, typer.Option(help="Set the classical published estimate beside fsft's own.")
     ] = False,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Trace one step of the real model, and compare; needs torch."),
+    ] = False,
     all_: Annotated[
         bool, typer.Option("--all", help="List every layout, and why others were rejected.")
     ] = False,
@@ -101,6 +108,8 @@ def plan(
         _write_csv(made)
     else:
         _show(made, explain=explain, compare=compare, all_=all_)
+        if trace:
+            _trace(question.config, made)
     raise typer.Exit(ExitCode.DONE if made.best else ExitCode.REFUSED)
 
 
@@ -108,12 +117,13 @@ def _from_recipe(recipe: str, overrides: list[str]) -> Question:
     from fsft.recipes.files import read_recipe
     from fsft.recipes.hardware.detect import detected_cluster
     from fsft.recipes.inputs import resolve_paths
-    from fsft.recipes.planner.questions import cluster_of, fixed_by, job_of, shape_of
+    from fsft.recipes.planner.questions import cluster_of, config_of, fixed_by, job_of, shape_of
     from fsft.recipes.shipped import find_recipe
 
     path = find_recipe(recipe)
     read = resolve_paths(read_recipe(path, overrides), path.parent)
     return Question(
+        config_of(read),
         job_of(read, shape_of(read)),
         cluster_of(read.hardware, detected_cluster(read.hardware.accelerator)),
         fixed_by(read.parallel),
@@ -138,7 +148,7 @@ def _from_options(
     """All that is wrong with the options is told at once."""
     from fsft.recipes.hardware.accelerators import find_accelerator, find_link
     from fsft.recipes.hardware.cluster import make_cluster
-    from fsft.recipes.models.from_config import load_shape
+    from fsft.recipes.models.from_config import load_config, load_shape
     from fsft.recipes.planner.job import Job
     from fsft.recipes.planner.questions import method_of
     from fsft.recipes.problems import FsftError, Problem, RecipeError
@@ -178,7 +188,7 @@ def _from_options(
         price=price,
     )
     job = Job(shape, sequence_length, method=chosen, num_tokens=budget, global_batch=global_batch)
-    return Question(job, cluster, {})
+    return Question(load_config(model), job, cluster, {})
 
 
 def _amount(name: str, text: str | None, problems: list[Any], *, of_bytes: bool) -> int | None:
@@ -223,6 +233,14 @@ def _write_csv(made: "Plan") -> None:
     writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]) if rows else ["layout"])
     writer.writeheader()
     writer.writerows(rows)
+
+
+def _trace(config: Mapping[str, Any], made: "Plan") -> None:
+    from rich.console import Console
+
+    from fsft.cli.trace_view import show_trace
+
+    show_trace(config, made, Console(highlight=False))
 
 
 def _show(made: "Plan", *, explain: bool, compare: bool, all_: bool) -> None:
