@@ -14,6 +14,7 @@ from rich.text import Text
 from fsft import __version__
 from fsft.cli.answer import generate, serve
 from fsft.cli.check import check
+from fsft.cli.hardware import calibrate, hardware
 from fsft.cli.plan import plan
 from fsft.cli.recipe import recipe_app
 from fsft.cli.run import run
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.command()(check)
 app.command()(plan)
 app.command()(run)
+app.command()(hardware)
+app.command()(calibrate)
 app.command()(generate)
 app.command()(serve)
 app.add_typer(recipe_app, name="recipe")
