@@ -91,6 +91,7 @@ def _figures(plan: Plan, candidate: Candidate) -> dict[str, Any]:
             "device_total": memory_range(memory.device_total, family)._asdict(),
             "host": memory.host,
             "host_loading": memory.host_loading,
+            "host_converting": memory.host_converting,
             "disk": memory.disk,
             "moments": [moment._asdict() for moment in memory.moments],
         },

@@ -72,7 +72,8 @@ def explain_memory(job: Job, layout: Layout, memory: Memory) -> Iterator[str]:
     yield f"range from published runs: {format_gib(low)} to {format_gib(high)}"
     yield (
         f"host memory = {format_gib(memory.host)} a rank in training, "
-        f"{format_gib(memory.host_loading)} while loading"
+        f"{format_gib(memory.host_loading)} while loading, "
+        f"{format_gib(memory.host_converting)} to convert a checkpoint"
     )
 
 

@@ -27,6 +27,7 @@ def verdict(job: Job, memory: Memory, cluster: Cluster) -> tuple[Fit, str]:
         return "no", reason
     if cluster.host_memory is not None:
         host = max(memory.host, memory.host_loading) * cluster.devices_per_node
+        host = max(host, memory.host_converting)
         if host > cluster.host_memory:
             return "no", (
                 f"needs {host / GIB:.0f} GiB of host memory a node, there are "

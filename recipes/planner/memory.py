@@ -24,6 +24,8 @@ SUBGROUP = 1_000_000_000
 """DeepSpeed's default for the weights that one optimizer kernel updates, in elements."""
 COMMUNICATOR_BYTES = 0.5 * 2**30
 """Buffers of one NCCL communicator (rule of okoge-kaz' memory estimator)."""
+CHECKPOINT_BYTES = 4.0
+"""A checkpoint's float32 master weights, for each parameter."""
 PROCESS_BYTES = 2.5 * 2**30
 """Host memory of a Python process with torch, CUDA and DeepSpeed loaded."""
 
@@ -61,7 +63,8 @@ class Memory:
 
     `allocated` is what tensors take at the peak, `reserved` what the allocator holds then,
     `device_total` what the driver reports: with context and communicators. `host` and `disk` are
-    for one rank while it trains; `host_loading` while the weights are read.
+    for one rank while it trains; `host_loading` while the weights are read; `host_converting` for
+    the one process that turns a checkpoint into a model.
     """
 
     moments: tuple[Moment, ...]
@@ -71,6 +74,7 @@ class Memory:
     device_total: float
     host: float
     host_loading: float
+    host_converting: float
     disk: float
 
     @property
@@ -191,6 +195,7 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         reserved + style.context_bytes + communicators * COMMUNICATOR_BYTES,
         PROCESS_BYTES + states.host,
         PROCESS_BYTES + style.loading_bytes * (part.dense + part.experts),
+        PROCESS_BYTES + CHECKPOINT_BYTES * job.shape.num_parameters,
         states.disk,
     )
 

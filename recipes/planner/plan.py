@@ -46,6 +46,8 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
         assumptions.append(f"a global batch of {batch} sequences, since none is given")
         job = replace(job, global_batch=batch)
     found = search(job, cluster, fixed)
+    if cluster.host_memory is None and found.best and found.best.layout.offload_optimizer != "none":
+        assumptions.append("enough main memory for what is offloaded, since none is given")
     remedies = () if found.candidates else find_remedies(job, cluster, fixed or {})
     return Plan(job, cluster, found, remedies, tuple(_warnings(job)), tuple(assumptions))
 

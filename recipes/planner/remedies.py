@@ -66,8 +66,8 @@ def _changes(
 
 
 def _first_that_fits(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> int | None:
-    """The longest half, quarter, eighth … of the sequence with which something fits."""
-    length = job.sequence_length // 2
+    """The longest power of two below the sequence's length with which something fits."""
+    length = int(2 ** ((job.sequence_length - 1).bit_length() - 1))
     while length >= LEAST_LENGTH:
         if search(replace(job, sequence_length=length), cluster, fixed).best is not None:
             return length

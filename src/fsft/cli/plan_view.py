@@ -211,7 +211,7 @@ def why_best(plan: Plan, best: Candidate) -> str:
     """One sentence on what decided."""
     others = distinct(plan, 2)[1:]
     if not others:
-        return "No other layout fits."
+        return "No other layout fits." if plan.search.rejected else "There is no other layout."
     second = others[0]
     name = second.layout.name
     if second.rank[0] > best.rank[0]:
@@ -243,8 +243,15 @@ def _footnotes(plan: Plan) -> Iterator[str]:
     reasons = Counter(rejected.reason for rejected in plan.search.rejected)
     if reasons:
         yield f"{reasons.total()} layouts were rejected; --all lists them. Among them:"
-    for rejected in list(plan.search.rejected)[:SHOWN_REASONS]:
-        yield f"  {rejected.layout.name}: {rejected.reason}"
+    # Of layouts that differ in checkpointing alone, the last needs the least.
+    used = {candidate.layout.name for candidate in plan.search.candidates}
+    nearest = {
+        rejected.layout.name: rejected.reason
+        for rejected in plan.search.rejected
+        if rejected.layout.name not in used
+    }
+    for name, reason in list(nearest.items())[:SHOWN_REASONS]:
+        yield f"  {name}: {reason}"
     for warning in plan.warnings:
         yield f"warning: {warning}"
     for assumption in plan.assumptions:
