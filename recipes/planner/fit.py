@@ -5,7 +5,7 @@ from typing import Literal
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.memory import Memory
-from fsft.recipes.planner.ranges import memory_range
+from fsft.recipes.planner.ranges import Range, memory_range
 
 GIB = 2**30
 
@@ -18,13 +18,9 @@ def verdict(job: Job, memory: Memory, cluster: Cluster) -> tuple[Fit, str]:
     "yes" holds at the upper end of the error range, "no" at its lower end.
     """
     room = cluster.accelerator.memory
-    low, expected, high = memory_range(memory.device_total, job.style.family)
-    reason = (
-        f"needs {low / GIB:.1f} to {high / GIB:.1f} GiB of {room / GIB:.1f} "
-        f"({memory.peak.name}, expected {expected / GIB:.1f})"
-    )
-    if low > room:
-        return "no", reason
+    needed = memory_range(memory.device_total, job.style.family)
+    if needed.low > room:
+        return "no", _too_large(memory, needed, room)
     if cluster.host_memory is not None:
         host = max(memory.host, memory.host_loading) * cluster.devices_per_node
         host = max(host, memory.host_converting)
@@ -33,4 +29,11 @@ def verdict(job: Job, memory: Memory, cluster: Cluster) -> tuple[Fit, str]:
                 f"needs {host / GIB:.0f} GiB of host memory a node, there are "
                 f"{cluster.host_memory / GIB:.0f}"
             )
-    return ("yes", "") if high <= room else ("maybe", reason)
+    return ("yes", "") if needed.high <= room else ("maybe", _too_large(memory, needed, room))
+
+
+def _too_large(memory: Memory, needed: Range, room: float) -> str:
+    return (
+        f"needs {needed.low / GIB:.1f} to {needed.high / GIB:.1f} GiB of {room / GIB:.1f} "
+        f"({memory.peak.name}, expected {needed.expected / GIB:.1f})"
+    )

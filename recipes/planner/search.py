@@ -1,6 +1,7 @@
 """All layouts of a job on a cluster: which fit, how fast they are, and why others do not."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -149,17 +150,26 @@ def _add_largest(
 ) -> None:
     """Add the layout with the largest micro batch that fits, or the reason why even one does not.
 
-    In a pipeline a smaller micro batch leaves less of the bubble, so all that fit are added.
+    In a pipeline a smaller micro batch leaves less of the bubble, so the next one is added too.
     """
-    added = False
-    for micro_batch in _micro_batches(job, layout, fixed):
-        tried = _with_batch(job, layout, micro_batch)
-        memory = plan_memory(job, tried)
-        fits, reason = verdict(job, memory, cluster)
-        is_last = micro_batch == 1 or "micro_batch" in fixed
-        if fits == "no" or (fits == "maybe" and not is_last):
-            if is_last:
-                rejected.append(Rejected(tried, reason))
+    looked: dict[int, tuple[Layout, Memory, Fit, str]] = {}
+
+    def look(micro_batch: int) -> tuple[Layout, Memory, Fit, str]:
+        if micro_batch not in looked:
+            tried = _with_batch(job, layout, micro_batch)
+            memory = plan_memory(job, tried)
+            looked[micro_batch] = (tried, memory, *verdict(job, memory, cluster))
+        return looked[micro_batch]
+
+    sizes = tuple(_micro_batches(job, layout, fixed))
+    # A smaller micro batch never needs more, so half of what is left need not be looked at.
+    first = bisect_left(sizes, True, key=lambda size: look(size)[2] == "yes")
+    # Where none surely fits, the smallest says why, or may fit.
+    shown = sizes[first : first + (1 if layout.pipeline == 1 else 2)] or sizes[-1:]
+    for micro_batch in shown:
+        tried, memory, fits, reason = look(micro_batch)
+        if fits == "no":
+            rejected.append(Rejected(tried, reason))
             continue
         time = plan_time(job, tried, cluster) if cluster.has_known_speed else None
         margin = 1 - memory.device_total / cluster.accelerator.memory
@@ -170,9 +180,6 @@ def _add_largest(
             _complexity(tried),
         )
         candidates.append(Candidate(tried, memory, time, fits, rank))
-        if added or layout.pipeline == 1:
-            return
-        added = True
 
 
 def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterator[int]:

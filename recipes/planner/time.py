@@ -98,7 +98,9 @@ def plan_time(
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
     share = 1.0 / (layout.tensor * layout.pipeline)
     matmul, attention, head = flops_per_token(job)
-    model_flops = 3 * rounds * tokens * (matmul + attention + head) * share
+    # A frozen weight takes no gradient: half of backward falls away, but not that of attention.
+    products = (2 if job.method.freezes else 3) * (matmul + head)
+    model_flops = rounds * tokens * (products + 3 * attention) * share
     again = {"none": 0.0, "selective": 0.5 * matmul, "full": matmul + attention}
     hardware = model_flops + rounds * tokens * again[layout.checkpointing] * share
     peak = (cluster.accelerator.peak_tflops(dtype) or float("inf")) * 1e12
