@@ -48,7 +48,7 @@ def planned(recipe: Recipe) -> Planned:
     devices = find_devices(recipe.hardware)
     hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.num_processes})
     cluster = cluster_of(hardware, detected_cluster(devices.accelerator))
-    plan = make_plan(job_of(recipe, shape), cluster, fixed_by(recipe.parallel))
+    plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed_by(recipe.parallel))
     best = plan.best or _smallest(plan)
     return Planned(
         _checked(settle(recipe, best.layout), devices.num_processes),

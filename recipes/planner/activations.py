@@ -3,7 +3,7 @@
 Every formula counts the tensors that an operation's backward needs, in the type they are kept in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -149,10 +149,13 @@ def _attention(attention: Attention, style: Style, method: Method) -> Saved:
     if style.fused_linears or (views_stay and not attention.copies_values):
         # Values are a view of the one product, beside rotated copies of queries and keys.
         split += byte * (queries + keys)
-    if attention.score_bytes:
+    if _score_bytes(attention, style):
         split += _repeated(attention, style)
         split += _input_of((output,), style, method)
     else:
+        if byte == 4 and style.attention == "fused":
+            # Kernels for float32 know no groups of heads.
+            split += _repeated(attention, style)
         # The kernel's output and the logarithm of each row's sum.
         split += byte * attention.output_size + 4.0 * attention.num_heads
         is_copied = style.copies_attention_output or attention.concatenates
@@ -163,15 +166,19 @@ def _attention(attention: Attention, style: Style, method: Method) -> Saved:
     return Saved(replicated, split)
 
 
-def mask_bytes(layers: Iterable[Layer], style: Style, length: int) -> float:
-    """Bytes per token of what is added to scores, kept by checkpointed layers to compute again.
+def mask_bytes(layers: Sequence[Layer], style: Style, length: int) -> float:
+    """Bytes per token of each sequence's own masks, kept by checkpointed layers to compute again.
 
-    One element for each pair of tokens, for layers with a window and for those without.
+    One for layers with a window and one for those without: a byte for each pair of tokens, or an
+    element where it is added to scores.
     """
+    windows = [layer.attention.window for layer in layers]
+    if style.attention == "masked":
+        return MASK_BYTES * len({bool(window and length > window) for window in windows}) * length
     kinds = {
         layer.attention.window is None
         for layer in layers
-        if layer.attention.score_bytes and not layer.attention.masked
+        if _score_bytes(layer.attention, style) and not layer.attention.masked
     }
     return style.compute_bytes * len(kinds) * length
 
@@ -179,12 +186,19 @@ def mask_bytes(layers: Iterable[Layer], style: Style, length: int) -> float:
 def shared_mask_bytes(layers: Iterable[Layer], style: Style, length: int) -> float:
     """The same of masks that all sequences of a micro batch share, in bytes: one for each pair."""
     kinds = set()
-    for layer in layers:
+    for layer in layers if style.attention == "fused" else ():
         attention = layer.attention
         is_long = bool(attention.window and length > attention.window)
         if attention.masked or (is_long and not attention.score_bytes and style.masks_windows):
             kinds.add(is_long)
     return MASK_BYTES * len(kinds) * length**2
+
+
+def _score_bytes(attention: Attention, style: Style) -> float:
+    """Kept for each score: the softmax in float32, and its copy where computing is in less."""
+    if attention.score_bytes or style.attention != "scores":
+        return attention.score_bytes
+    return 4.0 if style.compute_bytes == 4 else 4.0 + style.compute_bytes
 
 
 def _repeated(attention: Attention, style: Style) -> float:
@@ -199,9 +213,9 @@ SCORE_GRADIENT_BYTES = 6.0
 """The softmax's gradient in float32, and the scores' in the computing type, for one score."""
 
 
-def score_gradient_bytes(attention: Attention, length: int) -> float:
+def score_gradient_bytes(attention: Attention, style: Style, length: int) -> float:
     """Bytes per token of the gradients of scores that are computed one by one."""
-    scores = attention.num_heads * length if attention.score_bytes else 0
+    scores = attention.num_heads * length if _score_bytes(attention, style) else 0
     return SCORE_GRADIENT_BYTES * scores
 
 
@@ -210,11 +224,12 @@ def pair_bytes(attention: Attention, style: Style, length: int) -> float:
 
     With a mask, also what repeated keys and values take more.
     """
-    if attention.score_bytes:
-        return attention.score_bytes * attention.num_heads * length
+    if scores := _score_bytes(attention, style):
+        return scores * attention.num_heads * length
     if attention.masked:
         return style.compute_bytes * length
-    if attention.window and length > attention.window and style.masks_windows:
+    is_long = attention.window and length > attention.window and style.masks_windows
+    if is_long or style.attention == "masked":
         return style.compute_bytes * length + _repeated(attention, style)
     return 0.0
 
@@ -252,7 +267,7 @@ def _selected(layer: Layer, style: Style) -> Saved:
     else:
         products += [(linear, 1) for linear in block.linears]
     split = 0.0
-    if not attention.score_bytes:
+    if not _score_bytes(attention, style):
         split = style.compute_bytes * attention.output_size + 4.0 * attention.num_heads
     replicated = 0.0
     for linear, copies in products[::2]:

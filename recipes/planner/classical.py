@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from fsft.recipes.planner.cost import plan_cost
 from fsft.recipes.planner.plan import Plan
 
+PUBLISHED_BATCH = 8
+"""Sequences of one device, in the published table."""
+
 
 @dataclass(frozen=True)
 class ClassicalModel:
@@ -153,7 +156,9 @@ def classical_of(plan: Plan, *, tflops: float = 140.0) -> Classical:
     It counts devices in GB as they are sold, and takes the sequences of one device for its batch.
     """
     shape, cluster = plan.job.shape, plan.cluster
-    batch = max(1, (plan.job.global_batch or 1) // cluster.num_devices)
+    batch = PUBLISHED_BATCH
+    if plan.batch_is_given:
+        batch = max(1, (plan.job.global_batch or 1) // cluster.num_devices)
     return classical_estimate(
         ClassicalModel(
             hidden=shape.hidden,

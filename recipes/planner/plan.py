@@ -24,6 +24,8 @@ class Plan:
     """What would make it fit, the cheapest first; empty where something fits."""
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]
+    batch_is_given: bool
+    """The global batch is the question's, not an assumption."""
 
     @property
     def best(self) -> Candidate | None:
@@ -36,12 +38,13 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
 
     `fixed` holds fields of Layout that are decided already.
     """
-    assumptions = [*ASSUMPTIONS, *cluster.assumptions]
+    assumptions = [UNITS, ATTENTION[job.style.attention], *cluster.assumptions]
     if not cluster.has_known_speed:
         assumptions.append(
             f"nothing about the speed of {cluster.accelerator.name}: `fsft calibrate` measures it"
         )
-    if job.global_batch is None:
+    batch_is_given = job.global_batch is not None
+    if not batch_is_given:
         batch = _global_batch(cluster, fixed or {})
         assumptions.append(f"a global batch of {batch} sequences, since none is given")
         job = replace(job, global_batch=batch)
@@ -49,14 +52,20 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
     if cluster.host_memory is None and found.best and found.best.layout.offload_optimizer != "none":
         assumptions.append("enough main memory for what is offloaded, since none is given")
     remedies = () if found.candidates else find_remedies(job, cluster, fixed or {})
-    return Plan(job, cluster, found, remedies, tuple(_warnings(job)), tuple(assumptions))
+    return Plan(
+        job, cluster, found, remedies, tuple(_warnings(job)), tuple(assumptions), batch_is_given
+    )
 
 
-ASSUMPTIONS = (
+UNITS = (
     "1 GiB = 2³⁰ bytes; a range holds 8 of 10 published runs of the kind; "
-    "what fits, fits at its upper end",
-    "attention is computed by a fused kernel, causal, without padding",
+    "what fits, fits at its upper end"
 )
+ATTENTION = {
+    "fused": "attention by a fused kernel without a mask, as flash-attn has it",
+    "masked": "attention by PyTorch's own kernel, with a mask that keeps packed samples apart",
+    "scores": "attention that keeps a score for each pair of tokens",
+}
 
 
 def _global_batch(cluster: Cluster, fixed: Mapping[str, Any]) -> int:

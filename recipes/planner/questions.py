@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from fsft.recipes.hardware.accelerators import find_accelerator, find_link
 from fsft.recipes.hardware.cluster import Cluster, make_cluster
@@ -56,17 +56,30 @@ def config_of(recipe: Recipe) -> Mapping[str, Any]:
     return config
 
 
-def job_of(recipe: Recipe, shape: ModelShape) -> Job:
+def job_of(recipe: Recipe, shape: ModelShape, cluster: Cluster) -> Job:
     """What the recipe trains; its budget where that is known without reading the data."""
+    attention = _attention_of(recipe, is_cpu=cluster.accelerator.name == "cpu")
     return Job(
         shape=shape,
         sequence_length=recipe.data.sequence_length,
         method=Method(type=recipe.method.type),
-        style=fsft_style(recipe.model.dtype),
+        style=fsft_style(recipe.model.dtype, attention),
         num_tokens=recipe.budget.tokens,
         num_steps=recipe.budget.steps,
         global_batch=recipe.parallel.global_batch,
     )
+
+
+def _attention_of(recipe: Recipe, *, is_cpu: bool) -> Literal["fused", "masked", "scores"]:
+    """How attention is computed; with "auto", flash-attn is taken to be there on accelerators."""
+    kernel = recipe.model.attention
+    if kernel == "auto":
+        flash = recipe.model.dtype == "bfloat16" and not is_cpu
+        kernel = "flash_attention_2" if flash else "sdpa"
+    if kernel == "eager":
+        return "scores"
+    # Samples that share a row are kept apart by a mask, unless the kernel knows of them.
+    return "masked" if kernel == "sdpa" and recipe.data.packing else "fused"
 
 
 def cluster_of(hardware: Hardware, found: Cluster | None) -> Cluster:

@@ -103,7 +103,7 @@ def stage_activations(
         elif checkpointing == "selective":
             # What was kept is there already, and not computed again.
             work = Saved(work.replicated - kept.replicated, work.split - kept.split)
-        extra += score_gradient_bytes(layer.attention, job.sequence_length) / tensor
+        extra += score_gradient_bytes(layer.attention, style, job.sequence_length) / tensor
         fullest = max(fullest, work.on_one_of(tensor, all_split=all_split) + extra)
     if stage == 0 and job.shape.encoder:
         for layer, count in job.shape.encoder.layers:
@@ -124,7 +124,7 @@ def outside_bytes(
     attention = shape.stack.layers[0][0].attention
     stays = 2 * style.compute_bytes * attention.head_width if attention.rotary else 0.0
     if checkpointing != "none":
-        layers = (layer for layer, _ in layers_of_stage(shape, pipeline, stage))
+        layers = [layer for layer, _ in layers_of_stage(shape, pipeline, stage)]
         stays += mask_bytes(layers, style, job.sequence_length)
     if stage == 0:
         stays += sum(norm_bytes(norm, style, method) for norm in shape.embedding_norms)

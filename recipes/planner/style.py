@@ -48,6 +48,9 @@ class Style:
     """The head reads the positions that learn, which are copied out of the last layer's output."""
     kept_logit_bytes: float = 4.0
     """The log-softmax, which forward leaves for backward."""
+    attention: Literal["fused", "masked", "scores"] = "fused"
+    """fused knows by itself who sees whom; masked is given a mask of all pairs of tokens, with keys
+    and values repeated for every head; scores computes and keeps one for each pair."""
     masks_windows: bool = True
     """Where a window is shorter than the sequence, attention is given a mask of all pairs."""
     scores_bytes: float = 0.0
@@ -93,17 +96,24 @@ HUGGING_FACE = Style(name="huggingface", picks_positions=True)
 """transformers' own modules, run eagerly under DeepSpeed: what `fsft run` executes."""
 
 
-def fsft_style(dtype: str) -> Style:
+def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fused") -> Style:
     """What `fsft run` executes with a recipe's model.dtype under DeepSpeed.
 
-    In float32 the optimizer keeps a float32 copy of the weights all the same.
+    In float32 the optimizer keeps a float32 copy of the weights all the same. Attention with a mask
+    goes through PyTorch's memory-efficient kernel, about as fast as the first FlashAttention.
     """
+    kernels: dict[str, Kernels] = {
+        "fused": Kernels(),
+        "masked": Kernels(attention="flash"),
+        "scores": Kernels(attention="scores"),
+    }
+    style = replace(HUGGING_FACE, attention=attention, kernels=kernels[attention])
     if dtype == "float32":
         return replace(
-            HUGGING_FACE,
+            style,
             weight_bytes=4.0,
             gradient_bytes=4.0,
             compute_bytes=4.0,
             copies_gradients=False,
         )
-    return HUGGING_FACE
+    return style

@@ -64,14 +64,16 @@ def trace_step(
     checkpointing: str,
     dtype: str = "bfloat16",
     num_logits: int | None = None,
+    packed: bool = False,
 ) -> StepTrace:
     """Trace forward, loss and backward of a config.json's causal language model.
 
     Every token learns, unless `num_logits` says at how many positions of each row logits are
-    computed. `dtype` is that of weights and activations. Raises what transformers raises for a
+    computed. `dtype` is that of weights and activations. `packed` rows hold several samples, which
+    PyTorch's own attention keeps apart by a mask. Raises what transformers raises for a
     config that it does not take.
     """
-    with FakeTensorMode(), gpu_kernels(), _unpacked():
+    with FakeTensorMode(), gpu_kernels(), _packing(packed):
         return _trace(config, micro_batch, sequence_length, checkpointing, dtype, num_logits)
 
 
@@ -176,7 +178,11 @@ def _model(config: dict[str, Any], dtype: str) -> Any:
 
 
 @contextmanager
-def _unpacked() -> Iterator[None]:
-    """Sequences that are not packed, which transformers cannot see in positions without data."""
-    with patch("transformers.masking_utils.find_packed_sequence_indices", lambda _: None):
+def _packing(packed: bool) -> Iterator[None]:
+    """Whether rows are packed, which transformers cannot see in positions without data."""
+
+    def find(positions: torch.Tensor) -> torch.Tensor | None:
+        return torch.zeros_like(positions) if packed else None
+
+    with patch("transformers.masking_utils.find_packed_sequence_indices", find):
         yield

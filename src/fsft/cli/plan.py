@@ -122,12 +122,9 @@ def _from_recipe(recipe: str, overrides: list[str]) -> Question:
 
     path = find_recipe(recipe)
     read = resolve_paths(read_recipe(path, overrides), path.parent)
-    return Question(
-        config_of(read),
-        job_of(read, shape_of(read)),
-        cluster_of(read.hardware, detected_cluster(read.hardware.accelerator)),
-        fixed_by(read.parallel),
-    )
+    cluster = cluster_of(read.hardware, detected_cluster(read.hardware.accelerator))
+    job = job_of(read, shape_of(read), cluster)
+    return Question(config_of(read), job, cluster, fixed_by(read.parallel))
 
 
 def _from_options(
