@@ -43,7 +43,9 @@ def shape_of(config: dict[str, Any], *, dropout: float = 0.0) -> ModelShape:
         )
         first = moe.get("first_dense_layers", 0)
         sparse = Layer(attention, experts, (norm, norm), dropout=dropout)
-        layers = ((dense, first), (sparse, config["layers"] - first))
+        # Layers that predict further tokens are like the last ones.
+        more = config.get("mtp_layers") or 0
+        layers = ((dense, first), (sparse, config["layers"] - first + more))
         layers = tuple(pair for pair in layers if pair[1])
     positions = re.search(r"\d+", str(config.get("pos", "")))
     return ModelShape(
