@@ -36,6 +36,8 @@ class Accelerator:
     """TFLOPS by dtype that this very machine reached."""
     sold_gigabytes: float = 0.0
     """Memory as the vendor counts it."""
+    watts: float | None = None
+    """The most that the board takes."""
     note: str = ""
     """What a user should know about these figures."""
     source: str = ""
@@ -159,6 +161,7 @@ def _from_row(row: dict[str, Any]) -> Accelerator:
         native_bfloat16=row["native_bfloat16"],
         sold_gigabytes=gigabytes,
         measured_matmul=row.get("measured_matmul_tflops"),
+        watts=row.get("watts"),
         note=row.get("notes", "") if row["confidence"] == "datasheet" else row["confidence"],
         source=row["source"],
     )

@@ -19,8 +19,7 @@ SLOW_LINK = 1.25e9
 class Cluster:
     """Equal nodes of equal devices. Bandwidths in bytes per second, one direction, per device.
 
-    `host_memory` in bytes per node; `price_per_device_hour` in any currency; `power` in watts a
-    device. None means unknown.
+    `host_memory` in bytes per node; `price_per_device_hour` in any currency. None means unknown.
     """
 
     accelerator: Accelerator
@@ -31,7 +30,6 @@ class Cluster:
     disk_read: float | None = None
     disk_write: float | None = None
     price_per_device_hour: float | None = None
-    power: float | None = None
     assumptions: tuple[str, ...] = ()
 
     @property
@@ -61,7 +59,6 @@ def make_cluster(
     disk_read: float | None = None,
     disk_write: float | None = None,
     price: float | None = None,
-    power: float | None = None,
 ) -> Cluster:
     """A cluster, with what is not given taken from the accelerator or assumed, and said so.
 
@@ -103,6 +100,5 @@ def make_cluster(
         disk_read=disk_read,
         disk_write=disk_write,
         price_per_device_hour=price,
-        power=power,
         assumptions=tuple(assumptions),
     )

@@ -100,6 +100,13 @@ def explain_time(job: Job, layout: Layout, time: StepTime, cluster: Cluster) -> 
             f"{cost.steps:,} steps × {time.seconds:.3f} s = {cost.days:.2f} days, "
             f"{cost.device_hours:,.0f} device hours"
         )
+    if cost.saving_seconds:
+        yield f"of that {cost.saving_seconds:,.0f} s to write checkpoints"
+    if cost.kilowatt_hours is not None and cost.device_hours is not None:
+        yield (
+            f"energy = {cost.device_hours:,.0f} device hours × {cluster.accelerator.watts:g} W = "
+            f"{cost.kilowatt_hours:,.0f} kWh at most, without the machines around the devices"
+        )
     if cost.price is not None and cost.device_hours is not None:
         price = cluster.price_per_device_hour
         yield f"price = {cost.device_hours:,.0f} device hours × {price:g} = {cost.price:,.0f}"

@@ -30,5 +30,8 @@ class Job:
     sample_length: float | None = None
     """Mean tokens of a sample in a packed row: attention costs no more than that."""
 
+    checkpoint_every: int | None = None
+    """Optimizer steps between checkpoints; None where none is written."""
+
     num_patches: int = 0
     """Patches of images that the vision tower computes for one sequence."""

@@ -67,6 +67,7 @@ def job_of(recipe: Recipe, shape: ModelShape, cluster: Cluster) -> Job:
         num_tokens=recipe.budget.tokens,
         num_steps=recipe.budget.steps,
         global_batch=recipe.parallel.global_batch,
+        checkpoint_every=recipe.checkpoint.every,
     )
 
 

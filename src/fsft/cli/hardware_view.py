@@ -78,6 +78,7 @@ def show_accelerator(accelerator: Accelerator, console: Console) -> None:
         "memory bandwidth": f"{_gigabytes(accelerator.memory_bandwidth) or 'unknown'} GB/s",
         "link in a node": f"{_gigabytes(accelerator.link_bandwidth) or 'unknown'} GB/s",
         "PCIe": f"{_gigabytes(accelerator.pcie_bandwidth) or 'unknown'} GB/s",
+        "board power": "" if accelerator.watts is None else f"{accelerator.watts:g} W",
         "bfloat16": "native" if accelerator.native_bfloat16 else "emulated",
         "note": accelerator.note,
         "source": accelerator.source,

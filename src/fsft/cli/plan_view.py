@@ -203,6 +203,12 @@ def _verdict(plan: Plan, best: Candidate) -> RenderableType:
             f", {step.low:.2f} to {step.high:.2f} s a step, "
             f"{best.time.tokens_per_second_per_device:,.0f} tokens/s a device"
         )
+    cost = plan_cost(plan.job, best.layout, best.time, plan.cluster)
+    if cost.device_hours is not None:
+        parts.append(f", {_duration(cost)}, {cost.device_hours:,.1f} device hours")
+        parts.append("" if cost.price is None else f", {cost.price:,.2f}")
+        energy = cost.kilowatt_hours
+        parts.append("" if energy is None else f", {energy:,.0f} kWh at most")
     parts.append(f". {why_best(plan, best)}\n")
     return Text.assemble(*parts)
 

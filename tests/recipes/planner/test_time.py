@@ -121,7 +121,7 @@ def test_a_published_run_of_llama_2_7b_is_predicted() -> None:
 
 def test_a_budget_becomes_days_hours_price_and_energy() -> None:
     layout = Layout(zero=1, data=16, gradient_accumulation=2)
-    cluster = cluster_for(layout, price=2.0, power=400.0)
+    cluster = cluster_for(layout, price=2.0)
     question = job(num_tokens=32 * 4096 * 100 + 1)
     time = plan_time(question, layout, cluster)
     cost = plan_cost(question, layout, time, cluster)
@@ -130,6 +130,10 @@ def test_a_budget_becomes_days_hours_price_and_energy() -> None:
     assert cost.device_hours == pytest.approx(16 * 101 * time.seconds / 3600)
     assert cost.price == pytest.approx(2 * (cost.device_hours or 0))
     assert cost.kilowatt_hours == pytest.approx(0.4 * (cost.device_hours or 0))
+    saving = plan_cost(replace(question, checkpoint_every=50), layout, time, cluster)
+    # After steps 50 and 100, and at the end: 14 bytes a parameter at 1 GB/s on each of two nodes.
+    each = 14 * question.shape.num_parameters / 2 / 1e9
+    assert saving.saving_seconds == pytest.approx(3 * each)
 
 
 def test_no_time_is_told_for_a_device_without_figures() -> None:
