@@ -16,10 +16,13 @@ ATTENTION_SHARE = {
     # Published forward and backward speed over the matmul ceiling, heads of 128 (arXiv 2307.08691,
     # 2407.08608): (Ampere and before, devices with float8 units).
     "flash": (0.45, 0.27),
-    "flash-2": (0.70, 0.44),
+    "flash-2": (0.76, 0.40),
     "cudnn": (0.75, 0.70),
     "scores": (0.60, 0.50),
 }
+FLASH_FLOPS = 320e12
+"""FlashAttention's first two generations do not use the matrix units that came after Ampere: newer
+devices are no faster with them than an H100 is (arXiv 2407.08608)."""
 SHORT_SEQUENCE = 700.0
 """Tokens at which fused attention runs at half its speed (arXiv 2307.08691, figure 4)."""
 DETERMINISTIC = 0.6
@@ -104,7 +107,10 @@ def _attention(
 ) -> tuple[float, float]:
     """Seconds forward and backward."""
     kernels = job.style.kernels
-    rate = ceiling * ATTENTION_SHARE[kernels.attention][has_float8] * speeds.attention
+    reached = ceiling * ATTENTION_SHARE[kernels.attention][has_float8]
+    if kernels.attention.startswith("flash"):
+        reached = min(reached, FLASH_FLOPS)
+    rate = reached * speeds.attention
     if kernels.attention == "scores":
         # Nothing is left out above the diagonal.
         forward = tokens * (2 * work.attention / rate + work.score_bytes / bandwidth)

@@ -30,3 +30,5 @@ class Kernels:
     deterministic: bool = False
     dequantized_bytes: float = 5.0
     """Memory traffic to write out one quantized weight."""
+    dequantizing_kernels: int = 3
+    """Launched to write out one quantized matrix."""

@@ -12,7 +12,10 @@ from fsft.recipes.planner.style import Style
 KERNELS_PER_LAYER = {"eager": 70, "fused": 30, "compiled": 20}
 """Launched by the forward of one layer."""
 KERNELS_PER_ADAPTER = 10
-KERNELS_PER_MIXTURE = 40
+KERNELS_PER_MIXTURE = {"eager": 40, "fused": 300, "compiled": 40}
+"""The same of its experts. Megatron's, with a product each, wait for the host: published runs of
+very different models take 9 ms and more for a layer."""
+TILE = 64.0
 MODULES_PER_LAYER = 12
 SCORE_BYTES = 13.0
 """Forward traffic of a score in two bytes: written, scaled and masked in a softmax, dropped out,
@@ -95,17 +98,18 @@ def _add_layer(
         local = block.num_experts / max(1, expert)
         copies += [(part, float(block.top_k), local) for part in block.expert.linears]
         copies += [(part, 1.0, 1.0) for part in (block.shared.linears if block.shared else ())]
-        work.kernels += count * KERNELS_PER_MIXTURE
+        work.kernels += count * KERNELS_PER_MIXTURE[style.kernels.elementwise]
     else:
         copies += [(part, 1.0, 1.0) for part in block.linears]
     for linear, tokens, weights in copies:
         size = linear.inputs * linear.outputs
-        work.products += count * share * tokens * 2.0 * size / tensor
+        work.products += count * share * tokens * 2.0 * size / tensor / _fullness(linear, tensor)
         moved = tokens * (linear.inputs + linear.outputs / tensor)
         work.product_bytes += count * share * byte * moved
         work.weight_bytes += count * weights * byte * size / tensor
         if method.type == "qlora":
             work.quantized += count * weights * size / tensor
+            work.kernels += count * style.kernels.dequantizing_kernels
         if method.adapts(linear):
             rank = 2.0 * method.rank * (linear.inputs + linear.outputs)
             work.adapters += count * share * tokens * rank / tensor
@@ -118,6 +122,19 @@ def _add_layer(
     work.kernels += count * KERNELS_PER_LAYER[style.kernels.elementwise]
     work.modules += count * MODULES_PER_LAYER
     work.layers += count
+
+
+def _fullness(linear: Linear, tensor: int) -> float:
+    """Speed of a product relative to one that is large in all directions.
+
+    Edges and starts of the tiles that kernels work in cost as much as `TILE` more elements.
+    """
+    inputs, outputs = float(linear.inputs), float(linear.outputs)
+    if linear.name in {"o", "down"}:
+        inputs /= tensor
+    else:
+        outputs /= tensor
+    return inputs / (inputs + TILE) * outputs / (outputs + TILE)
 
 
 def _add_attention(work: Work, job: Job, attention: Attention, layers: float, tensor: int) -> None:

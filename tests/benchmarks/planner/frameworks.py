@@ -80,6 +80,7 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
     """The kernels that a case's framework launches, as its fields and its source code tell."""
     framework = fields["framework"].lower()
     has_own_kernels = any(word in framework for word in ("megatron", "internevo"))
+    is_gptq = "gptq" in str(fields["quant"]).lower()
     elementwise = "compiled" if fields["compile"] else "fused" if has_own_kernels else "eager"
     return Kernels(
         attention=_attention(framework, str(fields["attention"]).lower()),
@@ -91,7 +92,9 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
         hides_gradients="megatron-deepspeed" not in framework,
         sends_once="deepep" in str(fields["notes"]).lower(),
         deterministic="deterministic" in framework,
-        dequantized_bytes=25.0 if "gptq" in str(fields["quant"]).lower() else 5.0,
+        # AutoGPTQ of the time unpacked int4 by elementary operations on int32.
+        dequantized_bytes=25.0 if is_gptq else 5.0,
+        dequantizing_kernels=12 if is_gptq else 3,
     )
 
 
