@@ -6,14 +6,13 @@ Prints errors of memory and speed per group and over all groups, each with equal
 
 import argparse
 import json
-import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.planner.cases import Case, read_cases
 from tests.benchmarks.planner.memory_errors import PeakError, memory_errors, predicted_peak
-from tests.benchmarks.planner.residuals import residuals_text
+from tests.benchmarks.planner.residuals import percentile, residuals_text
 from tests.benchmarks.planner.time_errors import SpeedError, predicted_speed, speed_errors
 
 CASES = Path(__file__).parent / "published_runs.json"
@@ -52,28 +51,19 @@ def print_groups(rows: Iterable[PeakError | SpeedError], label: str) -> None:
     groups: dict[str, list[float]] = {}
     for row in rows:
         groups.setdefault(row.case.group, []).append(abs(row.error))
-    figures = []
+    weighted = [(error, 1 / len(errors)) for errors in groups.values() for error in errors]
     for group, errors in groups.items():
-        figures.append(_summary(errors))
-        _print_figures(label, group, len(errors), figures[-1])
-    if figures:
-        means = tuple(statistics.mean(column) for column in zip(*figures, strict=True))
-        _print_figures(label, "mean of groups", sum(map(len, groups.values())), means)
+        _print_figures(label, group, [(error, 1.0) for error in errors])
+    if weighted:
+        _print_figures(label, "all, groups alike", weighted)
 
 
-def _print_figures(label: str, name: str, number: int, figures: tuple[float, ...]) -> None:
-    median, ninetieth, worst = figures
+def _print_figures(label: str, name: str, weighted: list[tuple[float, float]]) -> None:
+    median, ninetieth, worst = (percentile(weighted, share) for share in (0.5, 0.9, 1.0))
     print(
-        f"  {label} {name:26} {number:4} rows  median {median:6.1%}  p90 {ninetieth:6.1%}"
+        f"  {label} {name:26} {len(weighted):4} rows  median {median:6.1%}  p90 {ninetieth:6.1%}"
         f"  worst {worst:6.1%}"
     )
-
-
-def _summary(errors: list[float]) -> tuple[float, float, float]:
-    """Median, 90th percentile (nearest rank), worst."""
-    ordered = sorted(errors)
-    nearest = max(0, -(-9 * len(ordered) // 10) - 1)
-    return statistics.median(ordered), ordered[nearest], ordered[-1]
 
 
 def _print_rows(peaks: list[PeakError], speeds: list[SpeedError]) -> None:

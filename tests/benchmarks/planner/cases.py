@@ -37,16 +37,18 @@ def read_cases(path: Path) -> list[Case]:
 
 def to_case(fields: dict[str, Any]) -> Case:
     """The planner's question for one published run."""
+    num_patches = 577 if "CLIP ViT-L/14" in str(fields["hf_config"].get("vision")) else 0
     job = Job(
         shape=shape_of(
             fields["hf_config"], dropout=0.1 if "dropout 0.1" in str(fields["notes"]) else 0.0
         ),
-        sequence_length=fields["seq_len"],
+        # The language model sees the image's patches besides the text.
+        sequence_length=fields["seq_len"] + num_patches,
         method=_method(fields),
         style=style_of(fields),
         global_batch=fields["global_batch"],
         loss_chunk=_loss_chunk(fields),
-        num_patches=577 if "CLIP ViT-L/14" in str(fields["hf_config"].get("vision")) else 0,
+        num_patches=num_patches,
     )
     return Case(fields, job, _layout(fields), _cluster(fields))
 

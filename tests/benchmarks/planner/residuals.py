@@ -49,15 +49,16 @@ def _families(rows: Sequence[tuple[Any, float]]) -> dict[str, dict[str, float]]:
 
 
 def _row(weighted: list[tuple[float, float]]) -> dict[str, float]:
-    return {name: round(_percentile(weighted, at), 3) for name, at in (("p10", 0.1), ("p90", 0.9))}
+    return {name: round(percentile(weighted, at), 3) for name, at in (("p10", 0.1), ("p90", 0.9))}
 
 
-def _percentile(weighted: list[tuple[float, float]], share: float) -> float:
+def percentile(weighted: list[tuple[float, float]], share: float) -> float:
     """The value below which `share` of the weight lies."""
     total = sum(weight for _, weight in weighted)
     passed = 0.0
     for value, weight in sorted(weighted):
         passed += weight
-        if passed >= share * total:
+        # Sums of equal weights are a little off.
+        if passed >= share * total - 1e-9:
             return value
     return max(value for value, _ in weighted)

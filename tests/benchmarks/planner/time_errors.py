@@ -35,7 +35,8 @@ def speed_errors(cases: list[Case], speeds: Speeds | None = None) -> list[SpeedE
 def predicted_speed(case: Case, speeds: Speeds | None = None) -> float:
     """The planner's tokens per second and device."""
     time = plan_time(case.job, case.layout, case.cluster, speeds=speeds)
-    return time.tokens_per_second_per_device
+    # Tokens of text, of which the published figures tell.
+    return time.tokens_per_second_per_device * case.fields["seq_len"] / case.job.sequence_length
 
 
 def measured_speed(case: Case) -> float | None:
