@@ -43,6 +43,8 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
         assumptions.append(
             f"nothing about the speed of {cluster.accelerator.name}: `fsft calibrate` measures it"
         )
+    elif cluster.accelerator.name == "cpu":
+        assumptions.append("times on a CPU are rough: the constants were fitted to accelerators")
     batch_is_given = job.global_batch is not None
     if not batch_is_given:
         batch = _global_batch(cluster, fixed or {})

@@ -87,6 +87,11 @@ class Style:
     """Communicators that exist even on one device."""
 
     @property
+    def dtype(self) -> str:
+        """The type that matrix products are computed in."""
+        return "float32" if self.compute_bytes == 4 else "bfloat16"
+
+    @property
     def family(self) -> str:
         """The published runs that tell how far predictions are off."""
         return self.name

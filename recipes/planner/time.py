@@ -67,18 +67,13 @@ def flops_per_token(job: Job) -> tuple[float, float, float]:
     return matmul, attention, head
 
 
-def plan_time(
-    job: Job,
-    layout: Layout,
-    cluster: Cluster,
-    dtype: str = "bfloat16",
-    speeds: Speeds | None = None,
-) -> StepTime:
+def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None = None) -> StepTime:
     """The time of one optimizer step: micro batches of the slowest stage, and the bubble.
 
     The device's speed must be known (`cluster.has_known_speed`).
     """
     speeds = speeds or fitted_speeds()
+    dtype = job.style.dtype
     stage = _slowest_stage(job, layout)
     computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds, dtype)
     split = split_seconds(job, layout, stage, cluster, speeds)
@@ -92,7 +87,7 @@ def plan_time(
         other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, dtype).seconds + split
         bubble = other * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
-    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds)
+    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds) + speeds.step_seconds
     seconds = rounds * micro + bubble + data + optimizer + offload
 
     tokens = layout.micro_batch * job.sequence_length / layout.sequence

@@ -30,7 +30,7 @@ def show_trace(config: Mapping[str, Any], plan: Plan, console: Console) -> None:
             micro_batch=layout.micro_batch,
             sequence_length=plan.job.sequence_length,
             checkpointing=layout.checkpointing,
-            dtype="float32" if plan.job.style.compute_bytes == 4 else "bfloat16",
+            dtype=plan.job.style.dtype,
             packed=plan.job.style.attention == "masked",
         )
     console.print(_comparison(plan, traced))
