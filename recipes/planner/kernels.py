@@ -24,6 +24,8 @@ class Kernels:
     """Communication of tensor parallelism runs beside the products (async TP)."""
     hides_gradients: bool = True
     """Gradients are reduced while backward goes on."""
+    hides_exchange: bool = False
+    """Tokens go to their experts while another micro batch computes."""
     sends_once: bool = False
     """Expert parallelism sends a token once to each node, whatever number of experts it has there
     (DeepEP)."""

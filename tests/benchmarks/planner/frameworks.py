@@ -90,6 +90,7 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
         hides_tensor="async tp" in str(fields["notes"]).lower(),
         # Megatron-DeepSpeed reduces gradients when backward has ended.
         hides_gradients="megatron-deepspeed" not in framework,
+        hides_exchange="a2a overlap" in str(fields["notes"]).lower(),
         sends_once="deepep" in str(fields["notes"]).lower(),
         deterministic="deterministic" in framework,
         # AutoGPTQ of the time unpacked int4 by elementary operations on int32.
