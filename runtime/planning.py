@@ -4,10 +4,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fsft.recipes.hardware.detect import detected_cluster
+from fsft.recipes.models.from_config import UnknownArchitecture
+from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.fit import verdict
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
-from fsft.recipes.planner.questions import cluster_of, fixed_by, job_of, settle, shape_of
+from fsft.recipes.planner.questions import (
+    cluster_of,
+    config_of,
+    fixed_by,
+    job_of,
+    settle,
+    shape_of,
+)
 from fsft.recipes.planner.ranges import memory_range
 from fsft.recipes.planner.search import Candidate
 from fsft.recipes.problems import Problem, RecipeError, Refused
@@ -33,7 +42,7 @@ def planned(recipe: Recipe) -> Planned:
     cannot be planned for although something is left open.
     """
     try:
-        shape = shape_of(recipe)
+        shape = _shape(recipe)
     except RecipeError as error:
         if not recipe.parallel.open_keys:
             return Planned(_checked(recipe, find_devices(recipe.hardware).num_processes), {})
@@ -55,6 +64,15 @@ def planned(recipe: Recipe) -> Planned:
         _expected(plan, best),
         None if plan.best else _too_large(plan, best),
     )
+
+
+def _shape(recipe: Recipe) -> ModelShape:
+    try:
+        return shape_of(recipe)
+    except UnknownArchitecture:
+        from fsft.runtime.trace.unknown import counted_shape
+
+        return counted_shape(config_of(recipe))
 
 
 def _smallest(plan: Plan) -> Candidate:

@@ -1,5 +1,6 @@
 """Machines that work together."""
 
+import math
 from dataclasses import dataclass
 
 from fsft.recipes.hardware.accelerators import Accelerator
@@ -77,7 +78,7 @@ def make_cluster(
             )
         )
     for key, figure in (("host_memory", host_memory), ("price", price), ("link", link)):
-        if figure is not None and figure <= 0:
+        if figure is not None and not 0 < figure < math.inf:
             problems.append(Problem(key=f"hardware.{key}", reason=f"{figure} must be positive."))
     if problems:
         raise RecipeError(*problems)

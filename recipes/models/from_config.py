@@ -19,6 +19,10 @@ _MAX_NAME = 200
 """No model has a longer name."""
 
 
+class UnknownArchitecture(RecipeError):
+    """A config of an architecture that has no reader."""
+
+
 def read_shape(config: Mapping[str, Any]) -> ModelShape:
     """The shape that a config.json describes, to the parameter.
 
@@ -27,7 +31,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
     """
     architecture = config.get("model_type")
     if not isinstance(architecture, str) or architecture not in READERS:
-        raise RecipeError(_unknown(architecture))
+        raise UnknownArchitecture(_unknown(architecture))
     fields = Fields(config)
     shape = READERS[architecture](fields)
     fields.check()
@@ -45,7 +49,8 @@ def load_shape(path_or_name: str | Path) -> ModelShape:
     try:
         return read_shape(_load(file))
     except RecipeError as error:
-        raise RecipeError(*(in_file(problem, str(file)) for problem in error.problems)) from None
+        problems = (in_file(problem, str(file)) for problem in error.problems)
+        raise type(error)(*problems) from None
 
 
 def load_config(path_or_name: str | Path) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.models.families import READERS
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.remedies import Remedy, find_remedies
 from fsft.recipes.planner.search import Candidate, Search, search
@@ -38,7 +39,12 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
 
     `fixed` holds fields of Layout that are decided already.
     """
-    assumptions = [UNITS, ATTENTION[job.style.attention], *cluster.assumptions]
+    assumptions = [UNITS, ATTENTION[_attention(job)], *cluster.assumptions]
+    if job.shape.architecture not in READERS:
+        assumptions.append(
+            f"{job.shape.architecture} has no reader: its parameters are counted on transformers' "
+            "model, what its layers keep is near"
+        )
     if not cluster.has_known_speed:
         assumptions.append(
             f"nothing about the speed of {cluster.accelerator.name}: `fsft calibrate` measures it"
@@ -68,6 +74,12 @@ ATTENTION = {
     "masked": "attention by PyTorch's own kernel, with a mask that keeps packed samples apart",
     "scores": "attention that keeps a score for each pair of tokens",
 }
+
+
+def _attention(job: Job) -> str:
+    """How most of the model's attention is computed."""
+    keeps_scores = any(layer.attention.score_bytes for layer, _ in job.shape.stack.layers)
+    return "scores" if keeps_scores else job.style.attention
 
 
 def _global_batch(cluster: Cluster, fixed: Mapping[str, Any]) -> int:

@@ -162,14 +162,16 @@ def fixed_from(pairs: Mapping[str, str]) -> dict[str, Any]:
     fixed: dict[str, Any] = {}
     problems = []
     for key, text in pairs.items():
-        if key in words:
+        if key == "zero" and text not in {"0", "1", "2", "3"}:
+            problems.append(Problem(file="--fix", key=key, reason=f"`{text}` is not 0 to 3."))
+        elif key in words:
             if text in get_args(words[key]):
                 fixed[key] = text
             else:
                 known = ", ".join(get_args(words[key]))
                 problems.append(Problem(file="--fix", key=key, reason=f"`{text}` is not {known}."))
         elif key in numbers:
-            if text.isdecimal() and (int(text) > 0 or key == "zero"):
+            if key == "zero" or (text.isdecimal() and 0 < int(text) <= 10**7):
                 fixed[key] = int(text)
             else:
                 problems.append(

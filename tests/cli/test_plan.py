@@ -81,6 +81,8 @@ def test_nothing_fits_exits_with_3_and_says_what_would(tmp_path: Path) -> None:
         (("--model", "llama-2-7b", "--accelerator", "A100", "--fix", "tensor"), "KEY=VALUE"),
         (("--model", "llama-2-7b", "--accelerator", "A100", "--fix", "warp=9"), "warp"),
         (("--model", "llama-2-7b", "--accelerator", "A100", "--price", "-1"), "price"),
+        (("--model", "llama-2-7b", "--accelerator", "A100", "--price", "nan"), "price"),
+        (("--model", "llama-2-7b", "--accelerator", "A100", "--fix", "zero=9"), "zero"),
     ],
 )
 def test_a_question_without_sense_exits_with_2_and_names_what_is_wrong(

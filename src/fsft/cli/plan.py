@@ -3,7 +3,8 @@
 import csv
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -12,6 +13,7 @@ from fsft.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
     from fsft.recipes.hardware.cluster import Cluster
+    from fsft.recipes.models.shape import ModelShape
     from fsft.recipes.planner.job import Job
     from fsft.recipes.planner.plan import Plan
 
@@ -123,7 +125,8 @@ def _from_recipe(recipe: str, overrides: list[str]) -> Question:
     path = find_recipe(recipe)
     read = resolve_paths(read_recipe(path, overrides), path.parent)
     cluster = cluster_of(read.hardware, detected_cluster(read.hardware.accelerator))
-    job = job_of(read, shape_of(read), cluster)
+    shape = _counted_if_unknown(partial(shape_of, read), partial(config_of, read))
+    job = job_of(read, shape, cluster)
     return Question(config_of(read), job, cluster, fixed_by(read.parallel))
 
 
@@ -159,7 +162,7 @@ def _from_options(
             problems.extend(error.problems)
             return None
 
-    shape = ask(load_shape, model)
+    shape = ask(_counted_if_unknown, partial(load_shape, model), partial(load_config, model))
     chosen = ask(method_of, method, rank)
     device = None
     if accelerator is None:
@@ -186,6 +189,26 @@ def _from_options(
     )
     job = Job(shape, sequence_length, method=chosen, num_tokens=budget, global_batch=global_batch)
     return Question(load_config(model), job, cluster, {})
+
+
+def _counted_if_unknown(
+    read: Callable[[], "ModelShape"], config: Callable[[], Mapping[str, Any]]
+) -> "ModelShape":
+    """What `read` gives; for an unknown architecture, what torch counts, if it is there."""
+    from fsft.recipes.models.from_config import UnknownArchitecture
+    from fsft.recipes.problems import Problem
+
+    try:
+        return read()
+    except UnknownArchitecture as error:
+        try:
+            from fsft.runtime.trace.unknown import counted_shape
+        except ModuleNotFoundError:
+            hint = "without torch it cannot be counted on the model either."
+            example = 'pip install "fsft[train]"'
+            more = Problem(file="model", reason=hint, example=example)
+            raise type(error)(*error.problems, more) from None
+        return counted_shape(config())
 
 
 def _amount(name: str, text: str | None, problems: list[Any], *, of_bytes: bool) -> int | None:
