@@ -6,7 +6,7 @@ from typing import Any
 from fsft.recipes.hardware.detect import detected_cluster
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
-from fsft.recipes.planner.fit import verdict
+from fsft.recipes.planner.fit import why_not
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
 from fsft.recipes.planner.questions import (
@@ -86,7 +86,7 @@ def _smallest(plan: Plan) -> Candidate:
 
 
 def _too_large(plan: Plan, smallest: Candidate) -> Problem:
-    _, reason = verdict(plan.job, smallest.memory, plan.cluster)
+    reason = why_not(plan.job, smallest.memory, plan.cluster)
     example = "--force starts all the same"
     if plan.remedies:
         example = f"{plan.remedies[0].change}; {example}"

@@ -5,35 +5,42 @@ from typing import Literal
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.memory import Memory
-from fsft.recipes.planner.ranges import Range, memory_range
+from fsft.recipes.planner.ranges import memory_range
 
 GIB = 2**30
 
 Fit = Literal["yes", "maybe", "no"]
 
 
-def verdict(job: Job, memory: Memory, cluster: Cluster) -> tuple[Fit, str]:
-    """Whether the layout fits, and one clause on what is too small where it does not surely fit.
-
-    "yes" holds at the upper end of the error range, "no" at its lower end.
-    """
+def fits(job: Job, memory: Memory, cluster: Cluster) -> Fit:
+    """The answer: "yes" holds at the upper end of the error range, "no" at its lower end."""
     room = cluster.accelerator.memory
     needed = memory_range(memory.device_total, job.style.family)
     if needed.low > room:
-        return "no", _too_large(memory, needed, room)
-    if cluster.host_memory is not None:
-        host = max(memory.host, memory.host_loading) * cluster.devices_per_node
-        host = max(host, memory.host_converting)
+        return "no"
+    if cluster.host_memory is not None and _host(memory, cluster) > cluster.host_memory:
+        return "no"
+    return "yes" if needed.high <= room else "maybe"
+
+
+def why_not(job: Job, memory: Memory, cluster: Cluster) -> str:
+    """One clause on what is too small for a layout that does not surely fit."""
+    room = cluster.accelerator.memory
+    low, expected, high = memory_range(memory.device_total, job.style.family)
+    if low <= room and cluster.host_memory is not None:
+        host = _host(memory, cluster)
         if host > cluster.host_memory:
-            return "no", (
+            return (
                 f"needs {host / GIB:.0f} GiB of host memory a node, there are "
                 f"{cluster.host_memory / GIB:.0f}"
             )
-    return ("yes", "") if needed.high <= room else ("maybe", _too_large(memory, needed, room))
-
-
-def _too_large(memory: Memory, needed: Range, room: float) -> str:
     return (
-        f"needs {needed.low / GIB:.1f} to {needed.high / GIB:.1f} GiB of {room / GIB:.1f} "
-        f"({memory.peak.name}, expected {needed.expected / GIB:.1f})"
+        f"needs {low / GIB:.1f} to {high / GIB:.1f} GiB of {room / GIB:.1f} "
+        f"({memory.peak.name}, expected {expected / GIB:.1f})"
     )
+
+
+def _host(memory: Memory, cluster: Cluster) -> float:
+    """Bytes of host memory that a node needs at most."""
+    together = max(memory.host, memory.host_loading) * cluster.devices_per_node
+    return max(together, memory.host_converting)

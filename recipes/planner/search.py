@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
-from fsft.recipes.planner.fit import Fit, verdict
+from fsft.recipes.planner.fit import Fit, fits, why_not
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
 from fsft.recipes.planner.legal import why_illegal
@@ -152,13 +152,13 @@ def _add_largest(
 
     In a pipeline a smaller micro batch leaves less of the bubble, so the next one is added too.
     """
-    looked: dict[int, tuple[Layout, Memory, Fit, str]] = {}
+    looked: dict[int, tuple[Layout, Memory, Fit]] = {}
 
-    def look(micro_batch: int) -> tuple[Layout, Memory, Fit, str]:
+    def look(micro_batch: int) -> tuple[Layout, Memory, Fit]:
         if micro_batch not in looked:
             tried = _with_batch(job, layout, micro_batch)
             memory = plan_memory(job, tried)
-            looked[micro_batch] = (tried, memory, *verdict(job, memory, cluster))
+            looked[micro_batch] = (tried, memory, fits(job, memory, cluster))
         return looked[micro_batch]
 
     sizes = tuple(_micro_batches(job, layout, fixed))
@@ -167,19 +167,19 @@ def _add_largest(
     # Where none surely fits, the smallest says why, or may fit.
     shown = sizes[first : first + (1 if layout.pipeline == 1 else 2)] or sizes[-1:]
     for micro_batch in shown:
-        tried, memory, fits, reason = look(micro_batch)
-        if fits == "no":
-            rejected.append(Rejected(tried, reason))
+        tried, memory, answer = look(micro_batch)
+        if answer == "no":
+            rejected.append(Rejected(tried, why_not(job, memory, cluster)))
             continue
         time = plan_time(job, tried, cluster) if cluster.has_known_speed else None
         margin = 1 - memory.device_total / cluster.accelerator.memory
         rank = (
-            int(fits != "yes"),
+            int(answer != "yes"),
             math.floor(math.log(time.seconds) / TIME_STEP) if time else 0,
             -math.floor(margin / MARGIN_STEP),
             _complexity(tried),
         )
-        candidates.append(Candidate(tried, memory, time, fits, rank))
+        candidates.append(Candidate(tried, memory, time, answer, rank))
 
 
 def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterator[int]:

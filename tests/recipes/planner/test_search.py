@@ -12,7 +12,7 @@ from fsft.recipes.models.from_config import load_shape
 from fsft.recipes.models.shape import Experts
 from fsft.recipes.planner.document import layout_rows, plan_document
 from fsft.recipes.planner.explain import explain_memory, explain_time
-from fsft.recipes.planner.fit import verdict
+from fsft.recipes.planner.fit import fits, why_not
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.memory import plan_memory
@@ -80,18 +80,16 @@ def test_what_fits_does_so_at_the_upper_end_of_its_range() -> None:
     device = find_accelerator("A100")
     for room, answer in ((high, "yes"), (expected, "maybe"), (low * 0.99, "no")):
         cluster = make_cluster(device.with_memory(room), devices_per_node=8)
-        fits, reason = verdict(question, memory, cluster)
-        assert fits == answer
-        assert bool(reason) == (answer != "yes")
+        assert fits(question, memory, cluster) == answer
+    assert f"{expected / 2**30:.1f}" in why_not(question, memory, cluster)
 
 
 def test_host_memory_decides_too() -> None:
     question, layout = job(), Layout(zero=3, data=8, offload_optimizer="cpu")
     memory = plan_memory(question, layout)
     small = make_cluster(find_accelerator("A100"), devices_per_node=8, host_memory=64e9)
-    fits, reason = verdict(question, memory, small)
-    assert fits == "no"
-    assert "host memory" in reason
+    assert fits(question, memory, small) == "no"
+    assert "host memory" in why_not(question, memory, small)
 
 
 def test_a_card_of_24_gigabytes_trains_7b_with_adapters_but_not_whole_without_offload() -> None:
