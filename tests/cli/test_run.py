@@ -98,8 +98,6 @@ def wait_for(events_file: Path, wanted: Callable[[Event], bool]) -> Event:
 
 def start_and_wait_for_step(folder: Path, step: int) -> tuple["subprocess.Popen[str]", Path]:
     """Start the long training in the background; returns once it has done `step`."""
-    # Where the tests themselves run in the background, Ctrl-C is ignored, and would be by children.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         fsft_command("run", "tiny.toml", *LONG),
         cwd=folder,
