@@ -1,6 +1,7 @@
 """Seconds that ranks exchange data: by volume, link, and number of messages."""
 
 from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.models.shape import Experts
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds
@@ -30,37 +31,63 @@ def ring_speed(ranks: int, apart: int, cluster: Cluster, speeds: Speeds) -> floa
 
 def split_seconds(job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds) -> float:
     """Per micro batch: what tensor, sequence and expert parallelism exchange inside the layers."""
-    tokens = layout.micro_batch * job.sequence_length / layout.sequence
-    layers = layers_of_stage(job.shape, layout.pipeline, stage)
-    num_layers = sum(count for _, count in layers)
-    hidden, byte = job.shape.hidden, job.style.compute_bytes
-    is_full = layout.checkpointing == "full"
     seconds = 0.0
     if layout.tensor > 1:
-        # Two all-reduces forward, two backward, two more for what is computed again.
-        speed = ring_speed(layout.tensor, 1, cluster, speeds)
-        volume = byte * tokens * hidden * 2 * (layout.tensor - 1) / layout.tensor
-        number = num_layers * (4 + 2 * is_full)
-        exposed = ASYNC_EXPOSED if job.style.kernels.hides_tensor else 1.0
-        seconds += exposed * number * volume / speed
-        seconds += number * layout.tensor * speeds.hop_seconds
+        seconds += _tensor_seconds(job, layout, stage, cluster, speeds)
     if layout.sequence > 1:
-        # All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509).
-        speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
-        attention = layers[0][0].attention
-        widths = 2 * attention.query_size + 2 * attention.key_size
-        volume = byte * tokens * widths * (1 - 1 / layout.sequence) / layout.tensor
-        seconds += num_layers * (2 + is_full) * volume / speed
+        seconds += _sequence_seconds(job, layout, stage, cluster, speeds)
     if layout.expert > 1:
-        passes = 4 + 2 * is_full
-        for layer, count in layers:
-            copies = (
-                getattr(layer.feed_forward, "top_k", 0) * byte * tokens * hidden / layout.tensor
-            )
-            exposed = OVERLAPPED_EXPOSED if job.style.kernels.hides_exchange else 1.0
-            cost = _exchange_cost(job, layout, cluster, speeds)
-            seconds += count * passes * copies * cost * exposed
+        seconds += _expert_seconds(job, layout, stage, cluster, speeds)
     return seconds
+
+
+def _tensor_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """Two all-reduces forward, two backward, two more for what is computed again."""
+    volume = _hidden_bytes(job, layout) * 2 * (layout.tensor - 1) / layout.tensor
+    number = _num_layers(job, layout, stage) * (4 + 2 * (layout.checkpointing == "full"))
+    exposed = ASYNC_EXPOSED if job.style.kernels.hides_tensor else 1.0
+    speed = ring_speed(layout.tensor, 1, cluster, speeds)
+    return number * (exposed * volume / speed + layout.tensor * speeds.hop_seconds)
+
+
+def _sequence_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509)."""
+    attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
+    widths = 2 * attention.query_size + 2 * attention.key_size
+    share = (1 - 1 / layout.sequence) / layout.tensor
+    volume = _hidden_bytes(job, layout) / job.shape.hidden * widths * share
+    passes = 2 + (layout.checkpointing == "full")
+    speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
+    return _num_layers(job, layout, stage) * passes * volume / speed
+
+
+def _expert_seconds(
+    job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """Tokens to their experts and back, forward and backward, and again for what is recomputed."""
+    copies = sum(
+        count * layer.feed_forward.top_k
+        for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
+        if isinstance(layer.feed_forward, Experts)
+    )
+    volume = copies * _hidden_bytes(job, layout) / layout.tensor
+    passes = 4 + 2 * (layout.checkpointing == "full")
+    exposed = OVERLAPPED_EXPOSED if job.style.kernels.hides_exchange else 1.0
+    return passes * volume * exposed * _exchange_cost(job, layout, cluster, speeds)
+
+
+def _hidden_bytes(job: Job, layout: Layout) -> float:
+    """The residual stream of one micro batch."""
+    tokens = layout.micro_batch * job.sequence_length / layout.sequence
+    return job.style.compute_bytes * tokens * job.shape.hidden
+
+
+def _num_layers(job: Job, layout: Layout, stage: int) -> int:
+    return sum(count for _, count in layers_of_stage(job.shape, layout.pipeline, stage))
 
 
 def _exchange_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
@@ -82,10 +109,8 @@ def boundary_seconds(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds)
     """Per micro batch: a stage's output to the next and the gradient back."""
     if layout.pipeline == 1:
         return 0.0
-    tokens = layout.micro_batch * job.sequence_length / layout.sequence
-    volume = job.style.compute_bytes * tokens * job.shape.hidden
     # Each tensor rank sends its part, which the next stage's ranks gather (arXiv 2104.04473).
-    volume /= layout.tensor
+    volume = _hidden_bytes(job, layout) / layout.tensor
     speed = cluster.inter_bandwidth * speeds.network
     if layout.num_devices <= cluster.devices_per_node:
         speed = (cluster.accelerator.link_bandwidth or 0.0) * speeds.link
@@ -111,8 +136,8 @@ def gathering_seconds(
     gathers = 2 + (is_computed_again and job.style.kernels.gathers == "modules")
     volume = (gathers * byte * weights + byte * trained) * (1 - 1 / ranks)
     speed = ring_speed(ranks, layout.tensor, cluster, speeds)
-    layers = sum(count for _, count in layers_of_stage(job.shape, layout.pipeline, stage))
-    return volume / speed + 3 * layers * ranks * speeds.hop_seconds
+    messages = 3 * _num_layers(job, layout, stage)
+    return volume / speed + messages * ranks * speeds.hop_seconds
 
 
 def gradient_seconds(

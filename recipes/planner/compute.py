@@ -46,8 +46,19 @@ class Computing(NamedTuple):
         return sum(self)
 
 
+class Rates(NamedTuple):
+    """What a device reaches: FLOPs and bytes per second."""
+
+    products: float
+    """Of weights, in the type that they are computed in."""
+    matmul: float
+    attention: float
+    """Of long sequences."""
+    bandwidth: float
+
+
 def compute_seconds(
-    job: Job, layout: Layout, stage: int, device: Accelerator, speeds: Speeds, dtype: str
+    job: Job, layout: Layout, stage: int, device: Accelerator, speeds: Speeds
 ) -> Computing:
     """Forward, what is computed again, and backward of one micro batch."""
     work = stage_work(
@@ -58,66 +69,68 @@ def compute_seconds(
         layout.expert,
         layout.sequence_in_tensor,
     )
-    kernels, method = job.style.kernels, job.method
+    rates = _rates(work, job, device, speeds)
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
-    has_float8 = "float8" in device.peaks
-    ceiling = (device.matmul_tflops(dtype) or 0.0) * 1e12
-    rate = ceiling * (speeds.sustained_float8 if has_float8 else speeds.sustained)
-    gain = speeds.float8_gain if kernels.products == "float8" and has_float8 else 1.0
-    bandwidth = (device.memory_bandwidth or 0.0) * speeds.memory
-
     # A frozen weight takes no gradient: half of backward falls away.
-    backward = 1.0 if method.freezes else 2.0
-    moved = tokens * work.product_bytes + work.weight_bytes
-    forward = tokens * work.products / (rate * gain) + speeds.unhidden * moved / bandwidth
-    adapters = 3 * tokens * work.adapters / rate
-    head = tokens * work.head * (1 + backward) / rate + tokens * work.loss / bandwidth
-    written = kernels.dequantized_bytes * work.quantized / bandwidth
-    forward += written
-    attended, attended_again = _attention(work, job, tokens, has_float8, ceiling, bandwidth, speeds)
-    elementwise = tokens * work.elementwise / bandwidth
-
+    backward = 1.0 if job.method.freezes else 2.0
+    forward = _forward_products(work, job, tokens, rates, speeds)
+    adapters = 3 * tokens * work.adapters / rates.matmul
+    head = tokens * (work.head * (1 + backward) / rates.matmul + work.loss / rates.bandwidth)
+    attended, attended_back = _attention(work, job, tokens, rates)
+    elementwise = tokens * work.elementwise / rates.bandwidth
     again = 0.0
     if layout.checkpointing == "full":
         again = forward + attended + elementwise
     elif layout.checkpointing == "selective":
         again = forward / 2 + elementwise
-    busy_products = forward * (1 + backward) + adapters + head
-    busy_attention = attended + attended_again
-    busy_elementwise = 3 * elementwise
-    busy = busy_products + busy_attention + busy_elementwise + again
-    passes = 1 + BACKWARD_KERNELS + (layout.checkpointing != "none")
-    launching = work.kernels * passes * speeds.kernel_seconds
-    if layout.zero == 3 and kernels.gathers == "modules":
-        passes = 2 + (layout.checkpointing != "none")
-        launching += work.modules * passes * speeds.module_seconds
-    return Computing(
-        busy_products, busy_attention, busy_elementwise, again, max(0.0, launching - busy)
+    busy = Computing(
+        forward * (1 + backward) + adapters + head,
+        attended + attended_back,
+        3 * elementwise,
+        again,
+        0.0,
     )
+    launching = _launching(work, job, layout, speeds)
+    return busy._replace(waiting=max(0.0, launching - busy.seconds))
 
 
-def _attention(
-    work: Work,
-    job: Job,
-    tokens: float,
-    has_float8: bool,
-    ceiling: float,
-    bandwidth: float,
-    speeds: Speeds,
-) -> tuple[float, float]:
-    """Seconds forward and backward."""
+def _rates(work: Work, job: Job, device: Accelerator, speeds: Speeds) -> Rates:
     kernels = job.style.kernels
-    reached = ceiling * ATTENTION_SHARE[kernels.attention][has_float8]
-    if kernels.attention.startswith("flash"):
-        reached = min(reached, FLASH_FLOPS)
-    rate = reached * speeds.attention
-    if kernels.attention == "scores":
+    has_float8 = "float8" in device.peaks
+    ceiling = (device.matmul_tflops(job.style.dtype) or 0.0) * 1e12
+    matmul = ceiling * (speeds.sustained_float8 if has_float8 else speeds.sustained)
+    gain = speeds.float8_gain if kernels.products == "float8" and has_float8 else 1.0
+    kernel = "scores" if work.score_bytes else kernels.attention
+    attention = ceiling * ATTENTION_SHARE[kernel][has_float8]
+    if kernel.startswith("flash"):
+        attention = min(attention, FLASH_FLOPS)
+    bandwidth = (device.memory_bandwidth or 0.0) * speeds.memory
+    return Rates(matmul * gain, matmul, attention * speeds.attention, bandwidth)
+
+
+def _forward_products(work: Work, job: Job, tokens: float, rates: Rates, speeds: Speeds) -> float:
+    """Arithmetic, the memory traffic that it does not hide, and writing out quantized weights."""
+    moved = speeds.unhidden * (tokens * work.product_bytes + work.weight_bytes)
+    moved += job.style.kernels.dequantized_bytes * work.quantized
+    return tokens * work.products / rates.products + moved / rates.bandwidth
+
+
+def _attention(work: Work, job: Job, tokens: float, rates: Rates) -> tuple[float, float]:
+    """Seconds forward and backward."""
+    if work.score_bytes:
         # Nothing is left out above the diagonal.
-        forward = tokens * (2 * work.attention / rate + work.score_bytes / bandwidth)
-        scores = SCORES_BACKWARD * work.score_bytes / bandwidth
-        return forward, tokens * (4 * work.attention / rate + scores)
+        products, scores = 2 * work.attention / rates.attention, work.score_bytes / rates.bandwidth
+        return tokens * (products + scores), tokens * (2 * products + SCORES_BACKWARD * scores)
     length = job.sample_length or job.sequence_length
-    rate *= length / (length + SHORT_SEQUENCE)
-    forward = tokens * work.attention / rate
-    slower = 1 / DETERMINISTIC if kernels.deterministic else 1.0
+    forward = tokens * work.attention / rates.attention * (length + SHORT_SEQUENCE) / length
+    slower = 1 / DETERMINISTIC if job.style.kernels.deterministic else 1.0
     return forward, FLASH_BACKWARD * forward * slower
+
+
+def _launching(work: Work, job: Job, layout: Layout, speeds: Speeds) -> float:
+    """Seconds that the host takes to launch everything."""
+    again = layout.checkpointing != "none"
+    seconds = work.kernels * (1 + BACKWARD_KERNELS + again) * speeds.kernel_seconds
+    if layout.zero == 3 and job.style.kernels.gathers == "modules":
+        seconds += work.modules * (2 + again) * speeds.module_seconds
+    return seconds

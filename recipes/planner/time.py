@@ -73,9 +73,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     The device's speed must be known (`cluster.has_known_speed`).
     """
     speeds = speeds or fitted_speeds()
-    dtype = job.style.dtype
     stage = _slowest_stage(job, layout)
-    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds, dtype)
+    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds)
     split = split_seconds(job, layout, stage, cluster, speeds)
     split += boundary_seconds(job, layout, cluster, speeds)
     micro = computing.seconds + split
@@ -84,7 +83,7 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     bubble = 0.0
     if layout.pipeline > 1:
         # A stage waits for all others once, of which most are like the first.
-        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, dtype).seconds + split
+        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds).seconds + split
         bubble = other * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
     optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds) + speeds.step_seconds
@@ -98,7 +97,7 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     model_flops = rounds * tokens * (products + 3 * attention) * share
     again = {"none": 0.0, "selective": 0.5 * matmul, "full": matmul + attention}
     hardware = model_flops + rounds * tokens * again[layout.checkpointing] * share
-    peak = (cluster.accelerator.peak_tflops(dtype) or float("inf")) * 1e12
+    peak = (cluster.accelerator.peak_tflops(job.style.dtype) or float("inf")) * 1e12
     return StepTime(
         seconds,
         rounds * computing.products,

@@ -142,7 +142,7 @@ def _add_attention(work: Work, job: Job, attention: Attention, layers: float, te
     seen = min(length, attention.window or length)
     widths = attention.query_size + attention.output_size
     work.attention += layers * widths * seen / tensor
-    if job.style.kernels.attention == "scores":
+    if job.style.kernels.attention == "scores" or attention.score_bytes:
         work.score_bytes += layers * SCORE_BYTES * attention.num_heads * length / tensor
 
 
