@@ -7,7 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from fsft.runtime.trace.kernels import gpu_kernels
+from fsft.runtime.trace.model import causal_model
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
 from fsft.runtime.train.loss import loss_at
 
@@ -51,10 +52,6 @@ class StepTrace:
     flops: int
     kept: tuple[Kept, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
 
 def trace_step(
     config: dict[str, Any],
@@ -63,18 +60,16 @@ def trace_step(
     sequence_length: int,
     checkpointing: str,
     dtype: str = "bfloat16",
-    num_logits: int | None = None,
     packed: bool = False,
 ) -> StepTrace:
     """Trace forward, loss and backward of a config.json's causal language model.
 
-    Every token learns, unless `num_logits` says at how many positions of each row logits are
-    computed. `dtype` is that of weights and activations. `packed` rows hold several samples, which
-    PyTorch's own attention keeps apart by a mask. Raises what transformers raises for a
-    config that it does not take.
+    Every token learns. `dtype` is that of weights and activations. `packed` rows hold several
+    samples, which PyTorch's own attention keeps apart by a mask. Raises RecipeError for a config that
+    transformers does not take.
     """
     with FakeTensorMode(), gpu_kernels(), _packing(packed):
-        return _trace(config, micro_batch, sequence_length, checkpointing, dtype, num_logits)
+        return _trace(config, micro_batch, sequence_length, checkpointing, dtype)
 
 
 def _trace(
@@ -83,13 +78,12 @@ def _trace(
     sequence_length: int,
     checkpointing: str,
     dtype: str,
-    num_logits: int | None,
 ) -> StepTrace:
-    model = _model(config, dtype)
+    model = causal_model(config, getattr(torch, dtype)).train()
     apply_checkpointing(model, checkpointing)
     size = (micro_batch, sequence_length)
     ids, places, targets = (torch.zeros(size, dtype=torch.long) for _ in range(3))
-    positions = torch.zeros(num_logits or sequence_length, dtype=torch.long)
+    positions = torch.zeros(sequence_length, dtype=torch.long)
     num_labels = micro_batch * len(positions)
     known = (*model.parameters(), *model.buffers(), ids, places, targets, positions)
     with Living(known) as living:
@@ -165,16 +159,6 @@ class Living(TorchDispatchMode):
 
     def _free(self, num_bytes: int) -> None:
         self._bytes -= num_bytes
-
-
-def _model(config: dict[str, Any], dtype: str) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    settings = {key: value for key, value in config.items() if key != "model_type"}
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(config["model_type"], **settings), dtype=getattr(torch, dtype)
-    )
-    return model.train()
 
 
 @contextmanager

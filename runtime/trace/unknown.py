@@ -18,6 +18,7 @@ from fsft.recipes.models.shape import (
     Norm,
 )
 from fsft.recipes.problems import Problem, RecipeError
+from fsft.runtime.trace.model import causal_model
 
 
 def counted_shape(config: Mapping[str, Any]) -> ModelShape:
@@ -27,7 +28,8 @@ def counted_shape(config: Mapping[str, Any]) -> ModelShape:
     name, and the others. Raises RecipeError where transformers does not know the architecture
     either, or where it is not built of equal layers.
     """
-    model = _on_meta(config)
+    with torch.device("meta"):
+        model = causal_model(config)
     settings = model.config.get_text_config()
     stack = max(
         (each for each in model.modules() if isinstance(each, nn.ModuleList)),
@@ -35,7 +37,8 @@ def counted_shape(config: Mapping[str, Any]) -> ModelShape:
         default=None,
     )
     if stack is None or len(stack) == 0:
-        raise RecipeError(_unusable(config, "it is not built of layers"))
+        reason = f"{str(config['model_type'])[:60]!r} is not built of equal layers."
+        raise RecipeError(Problem(key="model_type", reason=reason))
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     hidden = settings.hidden_size
     tied = head is None or head.weight is embedding.weight
@@ -50,29 +53,6 @@ def counted_shape(config: Mapping[str, Any]) -> ModelShape:
     )
     rest = _count(model) - shape.num_parameters
     return replace(shape, num_embedding_projection_parameters=rest)
-
-
-def _on_meta(config: Mapping[str, Any]) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    settings = {key: value for key, value in config.items() if key != "model_type"}
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
-                AutoConfig.for_model(str(config.get("model_type")), **settings)
-            )
-    # What transformers raises for a config that it cannot use is of every kind.
-    except Exception as error:
-        raise RecipeError(_unusable(config, str(error).partition("\n")[0][:200])) from error
-
-
-def _unusable(config: Mapping[str, Any], reason: str) -> Problem:
-    name = str(config.get("model_type"))[:60]
-    return Problem(
-        key="model_type",
-        reason=f"the architecture {name!r} is not known to fsft, and could not be counted on "
-        f"transformers' model: {reason}.",
-    )
 
 
 def _layer(module: nn.Module, settings: Any) -> Layer:
