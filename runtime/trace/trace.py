@@ -65,8 +65,8 @@ def trace_step(
     """Trace forward, loss and backward of a config.json's causal language model.
 
     Every token learns. `dtype` is that of weights and activations. `packed` rows hold several
-    samples, which PyTorch's own attention keeps apart by a mask. Raises RecipeError for a config that
-    transformers does not take.
+    samples, which PyTorch's own attention keeps apart by a mask. Raises RecipeError for a config
+    that transformers does not take.
     """
     with FakeTensorMode(), gpu_kernels(), _packing(packed):
         return _trace(config, micro_batch, sequence_length, checkpointing, dtype)

@@ -104,13 +104,16 @@ def test_a_split_of_the_same_batch_gives_the_same_losses_norms_and_weights(
         torch.testing.assert_close(weight, expected[name], atol=2e-5, rtol=2e-4, msg=name)
 
 
-def test_recomputed_activations_change_nothing(tmp_path: Path, reference: RunDirectory) -> None:
+@pytest.mark.parametrize("checkpointing", ["selective", "full"])
+def test_recomputed_activations_change_nothing(
+    tmp_path: Path, reference: RunDirectory, checkpointing: str
+) -> None:
     run = trained(
         tmp_path / "run",
         "parallel.micro_batch=8",
         "parallel.zero=0",
         "data.packing=false",
-        'parallel.activation_checkpointing="full"',
+        f'parallel.activation_checkpointing="{checkpointing}"',
         num_processes=1,
     )
     assert_same_training(steps_in(reference.path), steps_in(run.path), tolerance=1e-6)
