@@ -45,6 +45,8 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
             f"{job.shape.architecture} has no reader: its parameters are counted on transformers' "
             "model, what its layers keep is near"
         )
+    if job.shape.vision and not job.num_patches:
+        assumptions.append("text alone: what images take in the vision tower is not counted")
     if not cluster.has_known_speed:
         assumptions.append(
             f"nothing about the speed of {cluster.accelerator.name}: `fsft calibrate` measures it"

@@ -162,6 +162,11 @@ def test_long_sequences_are_worth_a_warning_and_sequence_parallelism() -> None:
     assert any(candidate.layout.sequence > 1 for candidate in made.search.candidates)
 
 
+def test_a_plan_says_that_it_leaves_images_out() -> None:
+    assert "text alone" in " ".join(plan("Qwen2-VL-7B-Instruct", "H100", devices=8).assumptions)
+    assert "text alone" not in " ".join(plan("llama-2-7b", "H100", devices=8).assumptions)
+
+
 def test_a_million_devices_are_searched() -> None:
     question = Job(load_shape("llama-3.1-405b"), 8192, global_batch=2**20)
     cluster = make_cluster(find_accelerator("H100"), nodes=2**17, devices_per_node=8)
