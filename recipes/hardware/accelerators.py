@@ -89,20 +89,19 @@ def find_accelerator(name: str) -> Accelerator:
     for row in table:
         for known in (row["name"], *row.get("aliases", ())):
             own = _words(known)
-            if _model_word(own) in words and not _contradicts(own, words):
+            # An alias is shorter than the name, and contradicts no more than the name does.
+            if _model_word(own) in words and not _contradicts(own | _words(row["name"]), words):
                 score = len(own & words) - 0.1 * len(own - words)
                 if score > most:
                     best, most = row, score
     if best is not None:
         return _from_row(best)
-    names = accelerator_names()
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
     raise RecipeError(
         Problem(
             key="hardware.accelerator",
-            reason=f"`{name[:80]}` is not in the table of {len(names)} accelerators; "
+            reason=f"`{name[:80]}` is not in the table of {len(table)} accelerators; "
             "`fsft hardware` lists them.",
-            nearest=near[0] if near else "",
+            nearest=_nearest(name),
             example='accelerator = "A100-80GB-SXM"',
         )
     )
@@ -178,6 +177,18 @@ def _table() -> list[dict[str, Any]]:
     return rows
 
 
+def _nearest(name: str) -> str:
+    """The name of the table that looks most like it, vendors and case aside; "" for none."""
+    known = {
+        _key(spelling): row["name"]
+        for row in _table()
+        for spelling in (*row.get("aliases", ()), row["name"])
+    }
+    plain = " ".join(word for word in name[:80].lower().split() if word not in _NOISE)
+    near = get_close_matches(_key(plain), known, n=1, cutoff=0.5)
+    return known[near[0]] if near else ""
+
+
 def _key(name: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", name.lower())
 
@@ -185,6 +196,8 @@ def _key(name: str) -> str:
 def _words(name: str) -> frozenset[str]:
     """The parts of a name that matter: model, memory, form."""
     text = name.lower().replace("sxm2", "sxm").replace("sxm4", "sxm").replace("sxm5", "sxm")
+    # A size without its unit, as in "A100 40".
+    text = re.sub(r"(?<![\w.])(\d\d)(?!\w| ?gb|\.)", r"\1gb", text)
     words = re.findall(r"\d+ ?gb|[a-z]*\d+[a-z]*|[a-z]+", text)
     return frozenset(word.replace(" ", "") for word in words) - _NOISE
 
@@ -203,9 +216,17 @@ _NOISE = {
 }
 
 
+_VARIANTS = {"ti", "super", "laptop", "mobile", "d"}
+"""Words that make another device of the same number."""
+
+
 def _model_word(words: frozenset[str]) -> str:
-    """The word with letters and digits that is not a memory size: a100, 4090, mi300x."""
-    found = [word for word in words if any(map(str.isdigit, word)) and not word.endswith("gb")]
+    """The word with digits that is neither a memory size nor a power: a100, 4090, mi300x."""
+    found = [
+        word
+        for word in sorted(words)
+        if any(map(str.isdigit, word)) and not re.fullmatch(r"\d+(gb|w)", word)
+    ]
     return max(found, key=len, default="")
 
 
@@ -216,4 +237,8 @@ def _contradicts(own: frozenset[str], wanted: frozenset[str]) -> bool:
         mine, theirs = set(filter(kind, own)), set(filter(kind, wanted))
         return bool(mine and theirs and not mine & theirs)
 
-    return differ(lambda word: word.endswith("gb")) or differ({"sxm", "pcie", "nvl"}.__contains__)
+    return (
+        bool(_VARIANTS & (wanted - own))
+        or differ(lambda word: word.endswith("gb"))
+        or differ({"sxm", "pcie", "nvl"}.__contains__)
+    )

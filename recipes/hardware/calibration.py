@@ -1,9 +1,10 @@
 """What `fsft calibrate` measured on a machine, in place of data sheets."""
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class Calibration:
     disk_write: float | None = None
 
 
+_SPEEDS = {field.name for field in fields(Calibration) if field.default is None}
+
+
 def calibration_file() -> Path:
     """Where measurements of this user's machines are kept."""
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
@@ -46,27 +50,41 @@ def read_calibration(file: Path | None = None) -> dict[str, Calibration]:
     path = file or calibration_file()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        devices = dict(document.get("devices", {}))
-        return {name: _calibration(row) for name, row in devices.items()}
+        if not isinstance(devices := document.get("devices"), dict):
+            raise ValueError("there is no table [devices]")
+        return {name: _calibration(name, row) for name, row in devices.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise RecipeError(
             Problem(
                 file=str(path),
-                reason=f"is not a calibration: {error}.",
+                reason=f"is not a calibration: {reason}.",
                 example="fsft calibrate writes it anew",
             )
         ) from None
 
 
-def _calibration(row: Mapping[str, Any]) -> Calibration:
-    """Raises TypeError or ValueError where the row is none."""
-    calibration = Calibration(**row)
-    speeds = [value for key, value in row.items() if key.endswith(("bandwidth", "read", "write"))]
-    if not all(float(speed) > 0 for speed in (*speeds, *calibration.matmul_tflops.values())):
-        raise ValueError("a speed is not positive")
-    return calibration
+def _calibration(name: str, row: Any) -> Calibration:
+    """Raises ValueError where the row is none."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{name} is not a table")
+    keys = {field.name for field in fields(Calibration)}
+    if unknown := sorted(row.keys() - keys):
+        raise ValueError(f"{name} has an unknown key, {unknown[0]}")
+    if missing := sorted(keys - _SPEEDS - row.keys()):
+        raise ValueError(f"{name} has no {missing[0]}")
+    products = row["matmul_tflops"]
+    if not isinstance(products, dict):
+        raise ValueError(f"matmul_tflops of {name} is not a table")
+    for key in keys - _SPEEDS - {"matmul_tflops"}:
+        if not isinstance(row[key], str):
+            raise ValueError(f"{key} of {name} is not a text")
+    for key, speed in (*products.items(), *((key, row[key]) for key in _SPEEDS & row.keys())):
+        if not isinstance(speed, int | float) or not 0 < speed < math.inf:
+            raise ValueError(f"{key} of {name} is not a speed")
+    return Calibration(**row)
 
 
 def to_document(measured: Mapping[str, Calibration]) -> dict[str, Any]:

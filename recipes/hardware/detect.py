@@ -4,17 +4,18 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fsft.recipes.hardware.accelerators import Accelerator, find_accelerator
-from fsft.recipes.hardware.calibration import calibrated, read_calibration
+from fsft.recipes.hardware.calibration import read_calibration, with_calibration
 from fsft.recipes.hardware.cluster import Cluster, make_cluster
 from fsft.recipes.problems import RecipeError
 
 CPU_PROCESSES = 2
 """Processes on cpu where the recipe does not say: enough to be parallel, fit for any machine."""
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 _NPU_SECONDS = 10
 
 
@@ -58,25 +59,35 @@ def detect_machine(folder: Path = Path()) -> Machine:
 def detected_cluster(kind: str, machine: Machine | None = None) -> Cluster | None:
     """The machine as a cluster of `kind`: "cpu", "cuda", or "auto".
 
-    None where there is no such device, or where fsft's table does not know it.
+    Speeds are those that were measured here, where they were; a device that is neither measured nor
+    in fsft's table has none. None where there is no such device.
     """
     machine = machine or detect_machine()
+    measured = read_calibration()
     if kind != "cpu" and machine.devices:
-        first = machine.devices[0]
-        try:
-            accelerator = find_accelerator(first.name).with_memory(first.memory)
-        except RecipeError:
-            return None
-        accelerator = calibrated(accelerator, read_calibration())
-        return make_cluster(
-            accelerator,
+        cluster = make_cluster(
+            _accelerator(machine.devices[0]),
             devices_per_node=len(machine.devices),
             host_memory=machine.host_memory,
         )
+        return with_calibration(cluster, measured)
     if kind not in {"cpu", "auto"}:
         return None
     accelerator = Accelerator(name="cpu", memory=machine.host_memory)
-    return make_cluster(calibrated(accelerator, read_calibration()), devices_per_node=CPU_PROCESSES)
+    return with_calibration(make_cluster(accelerator, devices_per_node=CPU_PROCESSES), measured)
+
+
+def _accelerator(device: Device) -> Accelerator:
+    """What the table says of the device, or its memory alone."""
+    try:
+        return find_accelerator(device.name).with_memory(device.memory)
+    except RecipeError:
+        return Accelerator(
+            name=device.name,
+            memory=device.memory,
+            sold_gigabytes=device.memory / 1e9,
+            note="not in fsft's table, so its speed is not known; fsft calibrate measures it",
+        )
 
 
 def _nvidia_devices() -> tuple[tuple[Device, ...], str]:
@@ -137,7 +148,15 @@ def _host_memory() -> float:
     import psutil
 
     total = float(psutil.virtual_memory().total)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdecimal():
-        return min(total, float(text))
-    return total
+    return min([total, *_limits()])
+
+
+def _limits() -> Iterator[float]:
+    """What control groups of version 2 and 1 allow; "max" is no limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (CONTROL_GROUP / name).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text.isdecimal() and int(text):
+            yield float(text)

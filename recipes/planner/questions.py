@@ -110,14 +110,17 @@ def cluster_of(hardware: Hardware, found: Cluster | None) -> Cluster:
     if hardware.memory is not None:
         accelerator = accelerator.with_memory(float(hardware.memory))
     host_memory = float(hardware.host_memory) if hardware.host_memory else None
-    if host_memory is None and found is not None and hardware.accelerator in KINDS:
-        host_memory = found.host_memory
+    here = found if hardware.accelerator in KINDS else None
+    if host_memory is None and here is not None:
+        host_memory = here.host_memory
     return make_cluster(
         accelerator,
         nodes=hardware.nodes,
         devices_per_node=devices,
         link=None if hardware.link is None else find_link(hardware.link),
         host_memory=host_memory,
+        disk_read=here.disk_read if here else None,
+        disk_write=here.disk_write if here else None,
         price=hardware.price,
     )
 

@@ -1,1 +1,1 @@
-"""Measures what this machine can do, for the planner."""
+"""Measures what this machine can do, for the planner: one file for each measurement."""

@@ -1,17 +1,24 @@
 """The link between the devices of this machine."""
 
 import queue
+import signal
 import socket
+import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import multiprocessing
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessException, start_processes
+
+from fsft.runtime.calibrate.device import wait
+from fsft.runtime.calibrate.timing import FEWEST_SAMPLES
 
 CPU_BYTES = 2**24
-GPU_BYTES = 2**30
+ACCELERATOR_BYTES = 2**30
 STARTUP_SECONDS = 120.0
 
 
@@ -23,61 +30,71 @@ def all_reduce_bandwidth(device_type: str, ranks: int, seconds: float) -> float:
     """
     context = multiprocessing.get_context("spawn")
     answers: Any = context.Queue()
-    processes = start_processes(
-        _rank,
-        args=(ranks, _free_port(), device_type, seconds, answers),
-        nprocs=ranks,
-        join=False,
-    )
-    deadline = time.monotonic() + STARTUP_SECONDS + seconds
-    while not processes.join(timeout=1.0):
-        if time.monotonic() > deadline:
-            for process in processes.processes:
-                process.kill()
-            raise RuntimeError("the processes that measure the link did not come to an end")
+    with _interrupts_held():
+        processes = start_processes(
+            _rank,
+            args=(ranks, _free_port(), device_type, seconds, answers),
+            nprocs=ranks,
+            join=False,
+            daemon=True,
+        )
     try:
+        deadline = time.monotonic() + STARTUP_SECONDS + seconds
+        while not processes.join(timeout=1.0):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the processes did not come to an end")
         return float(answers.get(timeout=10))
+    except ProcessException as error:
+        raise RuntimeError(str(error).strip().splitlines()[-1]) from None
     except queue.Empty:
-        raise RuntimeError("the processes that measure the link gave no answer") from None
+        raise RuntimeError("the processes gave no answer") from None
+    finally:
+        for process in processes.processes:
+            process.kill()
 
 
 def _rank(rank: int, ranks: int, port: int, device_type: str, seconds: float, answers: Any) -> None:
-    is_cuda = device_type == "cuda"
-    if is_cuda:
-        torch.cuda.set_device(rank)
+    device = torch.device(device_type) if device_type == "cpu" else torch.device(device_type, rank)
+    if device_type != "cpu":
+        torch.accelerator.set_device_index(rank)
     dist.init_process_group(
-        "nccl" if is_cuda else "gloo",
+        dist.get_default_backend_for_device(device),
         init_method=f"tcp://127.0.0.1:{port}",
         rank=rank,
         world_size=ranks,
     )
-    size = GPU_BYTES if is_cuda else CPU_BYTES
-    data = torch.zeros(size // 4, device=device_type)
-    each = _seconds_of_one(data)
+    size = CPU_BYTES if device_type == "cpu" else ACCELERATOR_BYTES
+    data = torch.zeros(size // 4, device=device)
+    _seconds_of_one(data)
     # All ranks run the same number, which the first decides.
-    number = torch.tensor([max(1, int(seconds / each))], device=device_type)
+    number = torch.tensor([max(FEWEST_SAMPLES, int(seconds / _seconds_of_one(data)))]).to(device)
     dist.broadcast(number, 0)
-    each = _seconds_of_one(data, int(number))
+    each = statistics.median(_seconds_of_one(data) for _ in range(int(number)))
     if rank == 0:
         answers.put(size / each * 2 * (ranks - 1) / ranks)
     dist.barrier()
     dist.destroy_process_group()
 
 
-def _seconds_of_one(data: torch.Tensor, number: int = 1) -> float:
-    """Seconds of one all-reduce, from `number` after one to warm up."""
-    dist.all_reduce(data)
-    _wait(data)
+def _seconds_of_one(data: torch.Tensor) -> float:
+    wait(data.device)
     start = time.perf_counter()
-    for _ in range(number):
-        dist.all_reduce(data)
-    _wait(data)
-    return (time.perf_counter() - start) / number
+    dist.all_reduce(data)
+    wait(data.device)
+    return time.perf_counter() - start
 
 
-def _wait(data: torch.Tensor) -> None:
-    if data.is_cuda:
-        torch.cuda.synchronize()
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, and print no traceback for it.
+
+    Who starts them ends them; a mask is inherited where a handler is not.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _free_port() -> int:

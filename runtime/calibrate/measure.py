@@ -10,9 +10,11 @@ import torch
 
 from fsft.recipes.hardware.calibration import Calibration
 from fsft.recipes.hardware.detect import CPU_PROCESSES
+from fsft.runtime.calibrate.device import device_name, find_device, num_devices
 from fsft.runtime.calibrate.disk import measure_disk
 from fsft.runtime.calibrate.links import all_reduce_bandwidth
-from fsft.runtime.calibrate.speed import copy_bandwidth, matmul_tflops
+from fsft.runtime.calibrate.matmul import matmul_tflops
+from fsft.runtime.calibrate.memory import copy_bandwidth
 
 
 class Step(NamedTuple):
@@ -21,19 +23,18 @@ class Step(NamedTuple):
     name: str
 
 
-def measure(name: str, folder: Path, seconds: float) -> Iterator[Step | Calibration]:
-    """Each measurement before it begins, and at last the calibration of the device `name`.
+def measure(folder: Path, seconds: float) -> Iterator[Step | Calibration]:
+    """Each measurement before it begins, and at last the calibration of this machine's device.
 
-    The devices are those of torch: CUDA if there is any, else the processor, of which one process
-    has its part of the cores. Each measurement takes about `seconds`; the disk is that of `folder`,
-    which must exist. Raises OSError where it cannot be written to.
+    Without an accelerator that is the processor, of which one process has its part of the cores.
+    Each measurement takes about `seconds`; the disk is that of `folder`, which must exist. Raises
+    OSError where it cannot be written to, and RuntimeError where a device fails.
     """
-    on_cuda = torch.cuda.is_available()
-    device = torch.device("cuda" if on_cuda else "cpu")
-    num_devices = torch.cuda.device_count() if on_cuda else CPU_PROCESSES
+    device = find_device()
+    number = num_devices(device)
     found: dict[str, Any] = {}
     threads = torch.get_num_threads()
-    if not on_cuda:
+    if device.type == "cpu":
         torch.set_num_threads(max(1, threads // CPU_PROCESSES))
     try:
         matmul = {}
@@ -45,14 +46,15 @@ def measure(name: str, folder: Path, seconds: float) -> Iterator[Step | Calibrat
         found["memory_bandwidth"] = copy_bandwidth(device, seconds)
     finally:
         torch.set_num_threads(threads)
-    if num_devices > 1:
-        yield Step(f"all-reduce between {num_devices}")
-        found["all_reduce_bandwidth"] = all_reduce_bandwidth(device.type, num_devices, seconds)
-    yield Step("disk")
+    if number > 1:
+        what = "processes" if device.type == "cpu" else "devices"
+        yield Step(f"an all-reduce between {number} {what}")
+        found["all_reduce_bandwidth"] = all_reduce_bandwidth(device.type, number, seconds)
+    yield Step("the disk")
     found["disk_write"], found["disk_read"] = measure_disk(folder, seconds)
     yield Calibration(
         host=platform.node(),
-        device=name,
+        device=device_name(device),
         date=datetime.now(UTC).date().isoformat(),
         torch=torch.__version__,
         matmul_tflops=matmul,

@@ -1,8 +1,9 @@
 """`fsft hardware` and `fsft calibrate`: the devices that the planner knows, and this machine's."""
 
 import json
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -63,16 +64,22 @@ def calibrate(
 ) -> None:
     """Measure this machine, so that plans for it go by what it can do."""
     from fsft.recipes.hardware.calibration import calibration_file
-    from fsft.recipes.problems import Problem, RecipeError
+    from fsft.recipes.problems import Interrupted, Problem, RecipeError
 
     file = out or calibration_file()
     if not 0 < seconds <= 600:
         raise RecipeError(
             Problem(file="--seconds", reason=f"{seconds:g} is not between 0 and 600.")
         )
-    _refuse_unwritable(file)
-    calibration = _measured(runs if runs.is_dir() else Path(), seconds)
-    _write(file, calibration)
+    # What takes a while should not fail at its end.
+    _writable_folder(file)
+    before = _kept_before(file, is_ours=out is None)
+    folder = _writable_folder(runs / "run")
+    try:
+        calibration = _measured(folder, seconds)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; nothing was written.") from None
+    _write(file, {**before, calibration.device: calibration})
     if as_json:
         typer.echo(json.dumps({"file": str(file), **vars(calibration)}, ensure_ascii=False))
     else:
@@ -80,52 +87,76 @@ def calibrate(
 
         from fsft.cli.hardware_view import show_calibration
 
-        show_calibration(calibration, file, Console(highlight=False))
+        console = Console(highlight=False)
+        show_calibration(calibration, console)
+        console.print(f"kept in {file}", soft_wrap=True)
+
+
+def _kept_before(file: Path, *, is_ours: bool) -> "dict[str, Calibration]":
+    """What the file holds already.
+
+    Our own is written anew where it is broken; any other could be something that is needed.
+    """
+    from fsft.recipes.hardware.calibration import read_calibration
+    from fsft.recipes.problems import Problem, RecipeError
+
+    try:
+        return read_calibration(file)
+    except RecipeError as error:
+        if is_ours:
+            return {}
+        (problem,) = error.problems
+        raise RecipeError(
+            Problem(file=str(file), reason=problem.reason, example="another file for --out")
+        ) from None
+
+
+def _writable_folder(file: Path) -> Path:
+    """The folder that `file` would lie in, or the nearest that there is; raises Refused."""
+    from fsft.recipes.problems import Problem, Refused
+
+    try:
+        folder = next(folder for folder in file.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise Refused(
+            Problem(file=str(file), reason=f"cannot be written: {error.strerror}.")
+        ) from None
 
 
 def _measured(folder: Path, seconds: float) -> "Calibration":
     from rich.console import Console
 
     from fsft.recipes.hardware.calibration import Calibration
-    from fsft.recipes.hardware.detect import detected_cluster
-    from fsft.runtime.calibrate.measure import measure
+    from fsft.recipes.problems import Problem, RunFailed
 
-    found = detected_cluster("auto")
-    name = found.accelerator.name if found else "cpu"
-    result: Any = None
-    with Console(stderr=True).status("measuring") as status:
-        for step in measure(name, folder, seconds):
-            if isinstance(step, Calibration):
-                result = step
-            else:
-                status.update(f"measuring {step.name}")
-    assert isinstance(result, Calibration)
-    return result
+    console = Console(stderr=True, highlight=False)
+    doing = "starting"
+    with console.status(doing) as status:
+        from fsft.runtime.calibrate.measure import measure
 
-
-def _refuse_unwritable(file: Path) -> None:
-    """What takes a while should not fail at its end."""
-    from fsft.recipes.problems import Problem, Refused
-
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise Refused(
-            Problem(file=str(file), reason=f"cannot be written: {error.strerror}.")
-        ) from None
-    if file.stat().st_size == 0:
-        file.unlink()
+        try:
+            for step in measure(folder, seconds):
+                if isinstance(step, Calibration):
+                    return step
+                doing = f"measuring {step.name}"
+                if console.is_terminal:
+                    status.update(doing)
+                else:
+                    console.print(f"{doing} …", soft_wrap=True)
+        except RuntimeError as error:
+            reason = f"failed: {str(error).strip().splitlines()[0]}"
+            raise RunFailed(Problem(file=doing, reason=reason)) from error
+    raise AssertionError("a measurement ends with a calibration")
 
 
-def _write(file: Path, calibration: "Calibration") -> None:
+def _write(file: Path, measured: "dict[str, Calibration]") -> None:
     import tomli_w
 
-    from fsft.recipes.hardware.calibration import read_calibration, to_document
+    from fsft.recipes.hardware.calibration import to_document
 
-    measured = {**read_calibration(file), calibration.device: calibration}
-    text = tomli_w.dumps(to_document(measured))
-    part = file.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(tomli_w.dumps(to_document(measured)), encoding="utf-8")
     part.replace(file)

@@ -1,8 +1,8 @@
 """Devices on the screen, and as plain values."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fsft.recipes.hardware.accelerators import Accelerator, find_accelerator
-from fsft.recipes.hardware.calibration import Calibration
-from fsft.recipes.hardware.detect import Machine
+from fsft.recipes.hardware.calibration import Calibration, calibration_file
+from fsft.recipes.hardware.detect import Device, Machine
 from fsft.recipes.problems import RecipeError
 
 GIB = 2**30
@@ -20,8 +20,12 @@ GIB = 2**30
 def show_machine(machine: Machine, measured: Mapping[str, Calibration], console: Console) -> None:
     """What this machine has, and what was measured on it."""
     console.print(Text("This machine", style="bold"))
-    for device in machine.devices:
-        console.print(f"  {device.name}, {device.memory / GIB:.1f} GiB")
+    for device, number in Counter(machine.devices).items():
+        each = " each" if number > 1 else ""
+        console.print(
+            Text(f"  {number} × {device.name}, {device.memory / GIB:.1f} GiB{each}"), soft_wrap=True
+        )
+        console.print(Text(f"    {_known_as(device, number)}", style="dim"))
     if not machine.devices:
         console.print("  no accelerator")
     console.print(
@@ -29,92 +33,94 @@ def show_machine(machine: Machine, measured: Mapping[str, Calibration], console:
         f"{machine.free_disk / GIB:.0f} GiB of disk free"
     )
     for note in machine.notes:
-        console.print(f"  {note}", style="dim")
-    for calibration in measured.values():
-        console.print(f"  {calibration.device}: {_figures(calibration)}, {calibration.date}")
+        console.print(Text(f"  {note}", style="dim"))
     if not measured:
         console.print("  nothing measured yet: fsft calibrate", style="dim")
+        return
+    console.print(f"\n[bold]Measured[/bold], kept in {calibration_file()}", soft_wrap=True)
+    for calibration in measured.values():
+        show_calibration(calibration, console)
 
 
 def show_table(known: Iterable[Accelerator], console: Console) -> None:
     """The accelerators that the planner knows."""
-    table = Table(
-        title="\nAccelerators", title_justify="left", title_style="bold", box=None, pad_edge=False
-    )
+    console.print(Text("\nAccelerators", style="bold"))
+    table = Table(box=None, pad_edge=False)
     table.add_column("name", header_style="dim")
     for column in ("memory GB", "TFLOPS", "measured", "memory GB/s", "link GB/s"):
         table.add_column(column, justify="right", header_style="dim")
     for each in known:
-        peak = each.peaks.get("bfloat16") or each.peaks.get("float16")
         table.add_row(
             each.name,
             f"{each.sold_gigabytes:g}",
-            _number(peak),
-            _number(each.measured_matmul),
+            _peak(each),
+            "" if each.measured_matmul is None else f"{each.measured_matmul:,.0f} ",
             _gigabytes(each.memory_bandwidth),
             _gigabytes(each.link_bandwidth),
         )
     console.print(table)
-    console.print(
-        "  TFLOPS: dense, 16 bit, data sheet, and measured in large products. "
-        "Links: one direction.",
-        style="dim",
-    )
+    for line in (
+        "TFLOPS: dense bfloat16 by the data sheet, * float16 where there is none;",
+        "measured: what large products reach. Links: one direction, PCIe where",
+        "there is no other. All of a device: fsft hardware NAME",
+    ):
+        console.print(line, style="dim")
 
 
 def show_accelerator(accelerator: Accelerator, console: Console) -> None:
     """All that is known of one device."""
     console.print(Text(accelerator.name, style="bold"))
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
+    table = _facts()
     peaks = ", ".join(f"{dtype} {peak:g}" for dtype, peak in accelerator.peaks.items())
-    ceiling = accelerator.matmul_tflops("bfloat16")
-    how = "measured" if accelerator.is_measured else "as measured devices reach"
     rows = {
         "memory": f"{accelerator.sold_gigabytes:g} GB, {accelerator.memory / GIB:.2f} GiB usable",
         "peak TFLOPS": peaks or "unknown",
-        "products reach": "unknown" if ceiling is None else f"{ceiling:.0f} TFLOPS, {how}",
-        "memory bandwidth": f"{_gigabytes(accelerator.memory_bandwidth) or 'unknown'} GB/s",
-        "link in a node": f"{_gigabytes(accelerator.link_bandwidth) or 'unknown'} GB/s",
-        "PCIe": f"{_gigabytes(accelerator.pcie_bandwidth) or 'unknown'} GB/s",
-        "board power": "" if accelerator.watts is None else f"{accelerator.watts:g} W",
+        "products reach": _reached(accelerator),
+        "memory bandwidth": f"{_gigabytes(accelerator.memory_bandwidth)} GB/s",
+        "link in a node": f"{_gigabytes(accelerator.link_bandwidth)} GB/s",
+        "PCIe": f"{_gigabytes(accelerator.pcie_bandwidth)} GB/s",
+        "board power": "unknown" if accelerator.watts is None else f"{accelerator.watts:g} W",
         "bfloat16": "native" if accelerator.native_bfloat16 else "emulated",
         "note": accelerator.note,
         "source": accelerator.source,
     }
     for name, value in rows.items():
         if value:
-            table.add_row(name, value)
+            table.add_row(name, Text(value))
     console.print(table)
 
 
-def show_calibration(calibration: Calibration, file: Path, console: Console) -> None:
+def show_calibration(calibration: Calibration, console: Console) -> None:
     """What was measured, beside the data sheet where there is one."""
-    console.print(Text(f"{calibration.device} on {calibration.host}", style="bold"))
+    heading = f"{calibration.device} on {calibration.host}"
+    console.print(
+        Text.assemble((heading, "bold"), f", {calibration.date}, torch {calibration.torch}")
+    )
+    table = _facts()
     try:
-        peaks = find_accelerator(calibration.device).peaks
+        sheet = find_accelerator(calibration.device)
     except RecipeError:
-        peaks = {}
+        sheet = Accelerator(name=calibration.device, memory=0)
     for dtype, reached in calibration.matmul_tflops.items():
-        peak = peaks.get(dtype)
-        beside = f" of {peak:g}, {reached / peak:.0%}" if peak else ""
-        console.print(f"  {dtype} products: {reached:.3g}{beside} TFLOPS")
-    for name, speed in (
-        ("memory", calibration.memory_bandwidth),
-        ("all-reduce", calibration.all_reduce_bandwidth),
-        ("disk, write", calibration.disk_write),
-        ("disk, read", calibration.disk_read),
+        table.add_row(f"{dtype} products", _beside(reached, sheet.peaks.get(dtype), "TFLOPS"))
+    for name, speed, promised in (
+        ("memory", calibration.memory_bandwidth, sheet.memory_bandwidth),
+        ("all-reduce", calibration.all_reduce_bandwidth, sheet.link_bandwidth),
+        ("disk, write", calibration.disk_write, None),
+        ("disk, read", calibration.disk_read, None),
     ):
         if speed:
-            console.print(f"  {name}: {speed / 1e9:.3g} GB/s")
-    console.print(f"kept in {file}", soft_wrap=True)
+            table.add_row(name, _beside(speed / 1e9, promised and promised / 1e9, "GB/s"))
+    console.print(table)
 
 
 def machine_document(machine: Machine, measured: Mapping[str, Calibration]) -> dict[str, Any]:
     """The machine and its measurements as plain values: bytes, TFLOPS, bytes per second."""
-    calibrations = {name: vars(calibration) for name, calibration in measured.items()}
-    return {**asdict(machine), "measured": calibrations}
+    return {
+        **asdict(machine),
+        "calibration_file": str(calibration_file()),
+        "measured": {name: vars(calibration) for name, calibration in measured.items()},
+    }
 
 
 def accelerator_document(accelerator: Accelerator) -> dict[str, Any]:
@@ -124,14 +130,47 @@ def accelerator_document(accelerator: Accelerator) -> dict[str, Any]:
     return document
 
 
-def _figures(calibration: Calibration) -> str:
-    dtype, reached = next(iter(calibration.matmul_tflops.items()), ("products", 0.0))
-    return f"{reached:.3g} TFLOPS in {dtype}"
+def _known_as(device: Device, number: int) -> str:
+    try:
+        known = find_accelerator(device.name)
+    except RecipeError:
+        return "not in the table: its speed is known once fsft calibrate has measured it"
+    between = f", {_gigabytes(known.link_bandwidth)} GB/s between them" if number > 1 else ""
+    return f"{known.name} in the table{between}"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+def _peak(accelerator: Accelerator) -> str:
+    """Aligned, with a star or a blank at the end."""
+    peaks = accelerator.peaks
+    if "bfloat16" in peaks:
+        return f"{peaks['bfloat16']:,.0f} "
+    return f"{peaks['float16']:,.0f}*" if "float16" in peaks else "unknown"
+
+
+def _reached(accelerator: Accelerator) -> str:
+    ceiling = accelerator.matmul_tflops("bfloat16")
+    if ceiling is None:
+        return "unknown"
+    how = "measured" if accelerator.is_measured else "estimated from measured devices"
+    return f"{ceiling:.0f} TFLOPS in bfloat16, {how}"
+
+
+def _beside(measured: float, promised: float | None, unit: str) -> str:
+    if not promised:
+        return f"{_figure(measured)} {unit}"
+    return f"{_figure(measured)} of {_figure(promised)} {unit}, {measured / promised:.0%}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _gigabytes(value: float | None) -> str:
-    return "" if value is None else f"{value / 1e9:,.4g}"
+    return "unknown" if value is None else f"{value / 1e9:,.4g}"
+
+
+def _facts() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    return table

@@ -1,5 +1,9 @@
 """Accelerators are found by whatever a person or a driver calls them."""
 
+import re
+from contextlib import suppress
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,24 +24,77 @@ from fsft.recipes.problems import RecipeError
         ("Tesla T4", "T4"),
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
         ("AMD Instinct MI300X", "MI300X-192GB"),
+        ("Tesla V100-SXM2-16GB", "V100-SXM2-16GB"),
+        ("Ascend 910B3", "Ascend 910B (64GB)"),
     ],
 )
 def test_drivers_names_are_understood(spelling: str, name: str) -> None:
     assert find_accelerator(spelling).name == name
 
 
-@given(st.sampled_from(accelerator_names()), st.sampled_from(["-", " ", "_", ""]), st.booleans())
+@given(
+    st.sampled_from(accelerator_names()), st.sampled_from(["-", " ", "_", "/", ""]), st.randoms()
+)
 def test_every_name_is_found_in_any_case_and_with_any_separator(
-    name: str, separator: str, upper: bool
+    name: str, separator: str, random: Random
 ) -> None:
-    spelling = name.replace("-", separator)
-    spelling = spelling.upper() if upper else spelling.lower()
+    spelling = re.sub(r"[- ]", separator, name)
+    spelling = "".join(random.choice([letter.upper(), letter.lower()]) for letter in spelling)
     assert find_accelerator(spelling).name == name
 
 
-def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(RecipeError, match="A100"):
-        find_accelerator("A1000-80GB-SXM")
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("A100 40GB", "A100-40GB-SXM"),
+        ("a100-40", "A100-40GB-SXM"),
+        ("A100 80 GB", "A100-80GB-SXM"),
+        ("A100 PCIe 40", "A100-40GB-PCIe"),
+        ("H100 96GB", "H100-96GB-HBM2e-500W"),
+        ("V100-16GB", "V100-SXM2-16GB"),
+    ],
+)
+def test_a_memory_size_tells_variants_apart(spelling: str, name: str) -> None:
+    assert find_accelerator(spelling).name == name
+
+
+@pytest.mark.parametrize(
+    ("spelling", "nearest"),
+    [
+        ("A1000-80GB-SXM", "A100-80GB-SXM"),
+        ("NVIDIA L40", "L40S"),
+        ("NVIDIA GeForce RTX 4080 SUPER", "RTX 4090"),
+        ("h1000", "H100-80GB-SXM"),
+    ],
+)
+def test_an_unknown_device_is_refused_with_the_nearest_name(spelling: str, nearest: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        find_accelerator(spelling)
+    (problem,) = caught.value.problems
+    assert problem.nearest == nearest
+    assert "fsft hardware" in problem.reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A100-120GB",
+        "NVIDIA A800 80GB PCIe",
+        "Tesla V100-PCIE-16GB",
+        "NVIDIA H200 NVL",
+        "NVIDIA GeForce RTX 3090 Ti",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+    ],
+)
+def test_a_variant_that_is_not_in_the_table_does_not_get_anothers_figures(name: str) -> None:
+    with pytest.raises(RecipeError):
+        find_accelerator(name)
+
+
+@given(st.text(max_size=300))
+def test_any_text_names_a_device_or_is_refused(name: str) -> None:
+    with suppress(RecipeError):
+        assert find_accelerator(name).name in accelerator_names()
 
 
 @pytest.mark.parametrize("name", accelerator_names())

@@ -46,13 +46,46 @@ def test_nothing_measured_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["= broken", "[devices.x]\nspeed = 1", "devices = 3", "[devices]\nx = 1"]
+    ("text", "reason"),
+    [
+        ("= broken", "line 1"),
+        ("", "no table"),
+        ("devices = 3", "no table"),
+        ("[devices]\nx = 1", "x is not a table"),
+        ("[devices.x]\nspeed = 1", "unknown key, speed"),
+        ("[devices.x]\nhost = 'a'", "no date"),
+    ],
 )
-def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
+def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "calibration.toml"
     file.write_text(text)
-    with pytest.raises(RecipeError, match=r"calibration\.toml"):
+    with pytest.raises(RecipeError, match=rf"calibration\.toml.*{reason}.*fsft calibrate"):
         read_calibration(file)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"disk_read": 0.0},
+        {"memory_bandwidth": float("nan")},
+        {"disk_write": "fast"},
+        {"matmul_tflops": 3},
+        {"matmul_tflops": {"bfloat16": -1.0}},
+        {"date": 3},
+    ],
+)
+def test_a_figure_that_is_no_speed_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    document = to_document({MEASURED.device: MEASURED})
+    document["devices"][MEASURED.device].update(changed)
+    file = tmp_path / "calibration.toml"
+    file.write_text(tomli_w.dumps(document))
+    with pytest.raises(RecipeError, match=f"{next(iter(changed))}|bfloat16"):
+        read_calibration(file)
+
+
+def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="directory"):
+        read_calibration(tmp_path)
 
 
 def test_a_slower_device_than_its_data_sheet_makes_slower_plans() -> None:
