@@ -52,10 +52,27 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse_recipe(text: str, *, file: str = "", overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a TOML text holds; `file` is named in problems."""
-    document = _load(text, file)
-    _refuse_other_schema(document, file)
+    document = load_document(text, file)
     overridden = apply_overrides(document, overrides)
     lines = key_lines(text)
+    recipe, problems = check_document(document)
+    if problems or recipe is None:
+        raise RecipeError(*(_located(problem, file, lines, overridden) for problem in problems))
+    return recipe
+
+
+def load_document(text: str, file: str = "") -> dict[str, Any]:
+    """The plain values of a recipe, not yet checked.
+
+    Raises RecipeError where it is no TOML, or of a newer schema.
+    """
+    document = _load(text, file)
+    _refuse_other_schema(document, file)
+    return document
+
+
+def check_document(document: dict[str, Any]) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe that plain TOML values make, and everything that is wrong with it."""
     recipe = None
     problems = list(_unusable_values(document))
     if not problems:
@@ -64,9 +81,7 @@ def parse_recipe(text: str, *, file: str = "", overrides: Sequence[str] = ()) ->
         except ValidationError as error:
             problems += describe(error.errors())
         problems += _problems_between_tables(document)
-    if problems or recipe is None:
-        raise RecipeError(*(_located(problem, file, lines, overridden) for problem in problems))
-    return recipe
+    return recipe, problems
 
 
 def _load(text: str, file: str) -> dict[str, Any]:

@@ -90,9 +90,7 @@ def in_file(problem: Problem, file: str, line: int | None = None) -> Problem:
 
 def missing_package(error: ModuleNotFoundError) -> Refused:
     """What to install when a package of an extra is not there."""
-    return Refused(
-        Problem(
-            reason=f"the package {error.name} is not installed.",
-            example='pip install "fsft[train]", which brings what run, generate and serve need',
-        )
-    )
+    example = 'pip install "fsft[train]", which brings what run, generate and serve need'
+    if error.name == "textual_serve":
+        example = 'pip install "fsft[web]"'
+    return Refused(Problem(reason=f"the package {error.name} is not installed.", example=example))

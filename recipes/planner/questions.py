@@ -24,7 +24,7 @@ _KEYS = {
     "activation_checkpointing": "checkpointing",
 }
 """Key of [parallel] to field of Layout."""
-_ALONE = {
+ALONE = {
     "tensor": 1,
     "pipeline": 1,
     "sequence": 1,
@@ -127,7 +127,7 @@ def cluster_of(hardware: Hardware, found: Cluster | None) -> Cluster:
 
 def fixed_by(parallel: Parallel) -> dict[str, Any]:
     """The fields of Layout that the recipe decides."""
-    fixed: dict[str, Any] = dict(_ALONE)
+    fixed: dict[str, Any] = dict(ALONE)
     for key, field in _KEYS.items():
         value = getattr(parallel, key)
         # With a global batch the accumulation follows from the micro batch.

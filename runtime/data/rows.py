@@ -44,10 +44,11 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
-                yield _parsed(number, line)
+                yield parse_line(number, line)
 
 
-def _parsed(number: int, line: bytes) -> Row:
+def parse_line(number: int, line: bytes) -> Row:
+    """The row that a line of jsonl holds."""
     try:
         return Row(number, json.loads(line.removeprefix(b"\xef\xbb\xbf")))
     except UnicodeDecodeError:

@@ -39,6 +39,19 @@ def find_entry(name: str) -> Entry | None:
     return _entries()[found] if found else None
 
 
+def full_name(name: str) -> str | None:
+    """The name on the Hugging Face hub of a model that is named in any way; None if unknown."""
+    entry = find_entry(name)
+    if entry is None:
+        return None
+    wanted = (name.strip().lower(), _key(name))
+    for known in (entry.name, *entry.also):
+        for key in (known.lower(), _key(known)):
+            if key in wanted or key.rpartition("/")[2] in wanted:
+                return known
+    return entry.name
+
+
 def nearest_names(name: str, limit: int = 3) -> list[str]:
     """Names of the catalogue that look like `name`, the most alike first."""
     known = _by_key()

@@ -14,11 +14,16 @@ from rich.text import Text
 from fsft import __version__
 from fsft.cli.answer import generate, serve
 from fsft.cli.check import check
+from fsft.cli.data import data_app
 from fsft.cli.hardware import calibrate, hardware
 from fsft.cli.plan import plan
 from fsft.cli.recipe import recipe_app
 from fsft.cli.run import run
+from fsft.cli.wizard import wizard
 from fsft.recipes.problems import ExitCode, FsftError, Problem, missing_package
+
+EVERYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For a command that reads its own options."""
 
 app = typer.Typer(
     name="fsft",
@@ -27,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Begin with: fsft run quickstart",
 )
+app.command(context_settings=EVERYTHING)(wizard)
 app.command()(check)
 app.command()(plan)
 app.command()(run)
@@ -35,6 +41,7 @@ app.command()(calibrate)
 app.command()(generate)
 app.command()(serve)
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

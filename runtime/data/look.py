@@ -1,0 +1,181 @@
+"""A look into the training data before a run: shapes, samples, and how many tokens there are.
+
+Files that are small are counted in full. Of large ones some rows are read, spread over the whole
+file, and the tokens of the rest are extrapolated from their size.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from fsft.recipes.events import SampleShown
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Data, DataFormat, Recipe, Source
+from fsft.runtime.data.encode import encode, render
+from fsft.runtime.data.preview import sample_shown
+from fsft.runtime.data.row_sample import RowSample, sample_rows
+from fsft.runtime.data.rows import Row, read_rows
+from fsft.runtime.data.samples import fill_in, source_format
+from fsft.runtime.data.shapes import Sample, to_sample
+from fsft.runtime.data.tokenizer import make_tokenizer
+
+MOST_ROWS = 2000
+"""Rows of a file that are read; enough for an error of a few percent."""
+SURE = 1.96
+"""Standard errors on either side that hold 19 of 20 estimates."""
+
+
+@dataclass(frozen=True)
+class FileLook:
+    """What a file holds. `num_rows` is an estimate where not all rows were read."""
+
+    path: str
+    format: DataFormat
+    num_rows: float
+    num_sampled: int
+    num_unusable: int
+    """Rows among those read that are broken, empty or cannot be rendered."""
+    num_tokens: float
+    error: float
+    """Half the width of the interval that holds 19 of 20 estimates; 0 where all was counted."""
+
+
+@dataclass(frozen=True)
+class ShownSample:
+    """A sample as the model will see it."""
+
+    path: str
+    num_tokens: int
+    segments: list[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class DataLook:
+    """What the training data holds, file by file and in all."""
+
+    files: list[FileLook]
+    samples: list[ShownSample]
+
+    @property
+    def num_tokens(self) -> float:
+        """Tokens of one epoch."""
+        return sum(file.num_tokens for file in self.files)
+
+    @property
+    def error(self) -> float:
+        """As in FileLook; errors of files are independent of each other."""
+        return math.hypot(*(file.error for file in self.files)) if self.files else 0.0
+
+
+def look(recipe: Recipe, num_samples: int) -> DataLook:
+    """Look into the recipe's training files; paths must be resolved. Raises Refused."""
+    data = recipe.data
+    parts = [_read(source) for source in data.train]
+    tokenizer = make_tokenizer(recipe, _texts(parts, data))
+    if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
+        raise Refused(
+            Problem(
+                key="data.template",
+                reason="the data holds dialogues, and the tokenizer has no chat template.",
+                example='template = "chatml"',
+            )
+        )
+    files: list[FileLook] = []
+    samples: list[ShownSample] = []
+    for part in parts:
+        encoded = [_encoded(row, part, data, tokenizer) for row in part.rows]
+        files.append(_counted(part, encoded))
+        usable = (one for one in encoded if one is not None)
+        samples.extend(
+            ShownSample(part.source.path, len(one.input_ids), _segments(one, tokenizer))
+            for one in islice(usable, num_samples - len(samples))
+        )
+    return DataLook(files, samples)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was read of a file."""
+
+    source: Source
+    format: DataFormat
+    sample: RowSample
+    is_whole: bool
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.sample.rows
+
+
+def _read(source: Source) -> _Part:
+    path, wanted = Path(source.path), source.max_samples
+    most = min(MOST_ROWS, wanted or MOST_ROWS)
+    rows = list(islice(read_rows(path), most + 1))
+    if len(rows) <= MOST_ROWS:
+        rows = rows[:most]
+        whole = RowSample(rows, [1.0] * len(rows), float(len(rows)))
+        return _Part(source, source_format(source), whole, True)
+    sample = sample_rows(path, MOST_ROWS)
+    if wanted and wanted < sample.num_rows:
+        sample = replace(sample, whole=sample.whole * wanted / sample.num_rows)
+    return _Part(source, source_format(source), sample, False)
+
+
+def _texts(parts: Sequence[_Part], data: Data) -> Iterator[str]:
+    for part in parts:
+        for row in part.rows:
+            if (sample := _sample(row, part, data)) is not None:
+                yield from (message["content"] for message in sample.messages)
+                if sample.text:
+                    yield sample.text
+
+
+def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
+    if row.error:
+        return None
+    try:
+        sample = fill_in(to_sample(row.value, part.format), data.variables)
+    except ValueError:
+        return None
+    return None if sample.is_empty else sample
+
+
+def _encoded(row: Row, part: _Part, data: Data, tokenizer: Any) -> Any:
+    sample = _sample(row, part, data)
+    if sample is None:
+        return None
+    try:
+        return encode([render(sample, tokenizer, data)], tokenizer)[0]
+    except ValueError:
+        return None
+
+
+def _counted(part: _Part, encoded: Sequence[Any]) -> FileLook:
+    """Tokens by the ratio of tokens to size among the rows that were read."""
+    lengths = [0 if one is None else len(one.input_ids) for one in encoded]
+    sizes, number = part.sample.sizes, len(lengths)
+    ratio = sum(lengths) / sum(sizes)
+    error = 0.0
+    if not part.is_whole and number > 1:
+        # Cochran, Sampling Techniques, the variance of a ratio estimate.
+        pairs = zip(lengths, sizes, strict=True)
+        variance = sum((length - ratio * size) ** 2 for length, size in pairs) / (number - 1)
+        unread = max(0.0, 1 - number / part.sample.num_rows)
+        error = SURE * math.sqrt(variance / number * unread) * part.sample.num_rows
+    return FileLook(
+        path=part.source.path,
+        format=part.format,
+        num_rows=part.sample.num_rows,
+        num_sampled=number,
+        num_unusable=sum(one is None for one in encoded),
+        num_tokens=ratio * part.sample.whole,
+        error=error,
+    )
+
+
+def _segments(one: Any, tokenizer: Any) -> list[tuple[str, bool]]:
+    shown: SampleShown = sample_shown(one, tokenizer)
+    return shown.segments

@@ -1,0 +1,67 @@
+"""`fsft data`: look at what a model would learn."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fsft.cli.options import JsonOption, SetOption
+
+if TYPE_CHECKING:
+    from fsft.recipes.schema import Recipe
+    from fsft.runtime.data.look import DataLook
+
+data_app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe.")
+
+
+@data_app.callback()
+def data() -> None:
+    """Look at the data of a recipe."""
+
+
+@data_app.command()
+def show(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, the name of a shipped one, or - to read one.")
+    ],
+    set_: SetOption = None,
+    samples: Annotated[int, typer.Option(min=0, help="Samples to show.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Show samples as the model will see them, what is learned, and how many tokens there are."""
+    from fsft.recipes.inputs import missing_inputs
+    from fsft.recipes.problems import Refused
+    from fsft.runtime.data.look import look
+
+    read = _read(recipe, set_ or [])
+    if problems := [p for p in missing_inputs(read, Path()) if p.key.startswith("data")]:
+        raise Refused(*problems)
+    seen = look(read, samples)
+    if as_json:
+        document = {**asdict(seen), "num_tokens": seen.num_tokens, "error": seen.error}
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    else:
+        _show(seen)
+
+
+def _read(recipe: str, overrides: list[str]) -> "Recipe":
+    """The recipe with absolute paths."""
+    from fsft.recipes.files import parse_recipe, read_recipe
+    from fsft.recipes.inputs import resolve_paths
+    from fsft.recipes.shipped import find_recipe
+
+    if recipe == "-":
+        return resolve_paths(parse_recipe(sys.stdin.read(), overrides=overrides), Path())
+    path = find_recipe(recipe)
+    return resolve_paths(read_recipe(path, overrides), path.parent)
+
+
+def _show(seen: "DataLook") -> None:
+    from rich.console import Console
+
+    from fsft.cli.data_view import show_look
+
+    show_look(seen, Console(highlight=False))

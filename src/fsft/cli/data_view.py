@@ -1,0 +1,47 @@
+"""Samples and counts on the screen."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fsft.recipes.units import format_count
+from fsft.runtime.data.look import DataLook, ShownSample
+
+
+def show_look(seen: DataLook, console: Console) -> None:
+    """What each file holds, and the first samples with what is learned."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", header_style="dim", overflow="fold")
+    for column in ("shape", "rows", "unusable", "tokens"):
+        table.add_column(column, justify="right", header_style="dim")
+    for file in seen.files:
+        about = "≈ " if file.error else ""
+        table.add_row(
+            file.path,
+            file.format,
+            f"{about}{round(file.num_rows):,}",
+            f"{file.num_unusable} of {file.num_sampled:,}" if file.num_unusable else "",
+            f"{format_count(float(file.num_tokens))}{_error(file.error)}",
+        )
+    console.print(table)
+    console.print(
+        f"[bold]{format_count(float(seen.num_tokens))}{_error(seen.error)} tokens[/bold] an epoch\n"
+    )
+    is_coloured = console.is_terminal and not console.no_color
+    for sample in seen.samples:
+        console.print(_sample(sample, marks=not is_coloured), soft_wrap=True)
+
+
+def _error(error: float) -> str:
+    return f" ± {format_count(error)}" if error else ""
+
+
+def _sample(sample: ShownSample, *, marks: bool) -> Text:
+    """What is learned is green, or stands between ⟦ ⟧ where there is no colour."""
+    text = Text(f"{sample.num_tokens} tokens: ", style="bold")
+    for segment, learned in sample.segments:
+        shown = f"⟦{segment}⟧" if learned and marks else segment
+        text.append(
+            shown.replace("\n", "⏎ "), style="not bold green" if learned else "not bold dim"
+        )
+    return text

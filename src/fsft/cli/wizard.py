@@ -1,0 +1,171 @@
+"""`fsft wizard`: ask, show, and write a recipe; on a terminal, in a browser, or by flags alone."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from fsft.wizard.draft import Draft
+    from fsft.wizard.facts import Facts
+
+
+def wizard(context: typer.Context) -> None:
+    """Ask about model, data, hardware and budget, show what fits, and write a recipe."""
+    options = _parser().parse_args(context.args)
+    if options.web is not None:
+        _serve(options, context.args)
+        return
+    draft = _draft(options)
+    if options.yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        _write(options, draft)
+    else:
+        _ask(options, draft)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """One flag for each question, out of the wizard's own table of questions."""
+    from fsft.wizard.questions import QUESTIONS, STEPS, TITLES
+
+    parser = _Parser(
+        prog="fsft wizard",
+        description=wizard.__doc__,
+        epilog="Without a terminal, flags are the answers: missing ones are named, exit code 2.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", nargs="?", type=Path, help="A recipe to change.")
+    parser.add_argument("--yes", action="store_true", help="Accept every default; ask nothing.")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Write over a file that is there already."
+    )
+    parser.add_argument("--start-over", action="store_true", help="Forget the kept draft.")
+    parser.add_argument(
+        "--theme", choices=["dark", "light", "ansi"], default="dark", help="The colours."
+    )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        type=int,
+        const=8700,
+        metavar="PORT",
+        help="Serve the wizard to a browser on this machine.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print JSON for programs.")
+    for step in STEPS:
+        group = parser.add_argument_group(TITLES[step])
+        for question in QUESTIONS:
+            if question.step == step:
+                forms = ", ".join(question.choices) or question.forms
+                text = f"{question.meaning} {f'({forms})' if forms else ''}".replace("%", "%%")
+                group.add_argument(
+                    question.flag, dest=question.key, metavar=_metavar(question.key), help=text
+                )
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Told as fsft tells all problems."""
+        from fsft.recipes.problems import Problem, RecipeError
+
+        raise RecipeError(
+            Problem(file="fsft wizard", reason=f"{message}.", example="fsft wizard --help")
+        )
+
+
+def _metavar(key: str) -> str:
+    return key.rpartition(".")[2].upper()
+
+
+def _draft(options: argparse.Namespace) -> "Draft":
+    from fsft.recipes.problems import Problem, RecipeError
+    from fsft.wizard.draft import Draft, open_recipe
+    from fsft.wizard.questions import BY_KEY, LENGTHS
+
+    given = {key: text for key in BY_KEY if (text := getattr(options, key)) is not None}
+    if len(lengths := [key for key in LENGTHS if key in given]) > 1:
+        flags = ", ".join(BY_KEY[key].flag for key in lengths)
+        raise RecipeError(Problem(file=flags, reason="only one of them can be given."))
+    draft = Draft(opened=open_recipe(options.recipe) if options.recipe else None)
+    for key, text in given.items():
+        draft = draft.answer(key, text)
+    return draft
+
+
+def _facts() -> "Facts":
+    from fsft.recipes.hardware.detect import detect_machine
+    from fsft.wizard.facts import Facts
+
+    return Facts(detect_machine(), existing=frozenset(file.name for file in Path().glob("*.toml")))
+
+
+def _write(options: argparse.Namespace, draft: "Draft") -> None:
+    """Without a terminal."""
+    from fsft.wizard.headless import finished
+    from fsft.wizard.saving import STDOUT, run_command, save
+
+    outlook = finished(draft, _facts(), accepts_defaults=options.yes)
+    out = outlook.answers["out"].text
+    if out == STDOUT:
+        typer.echo(outlook.text, nl=False)
+        return
+    save(draft, out, outlook.text, overwrite=options.overwrite)
+    if options.json:
+        typer.echo(json.dumps({"recipe": out, "run": run_command(out)}, ensure_ascii=False))
+    else:
+        _tell_next(out)
+
+
+def _ask(options: argparse.Namespace, draft: "Draft") -> None:
+    """On a terminal."""
+    from fsft.wizard import autosave
+    from fsft.wizard.app import WizardApp
+
+    notice = ""
+    kept = autosave.kept_draft(draft.opened)
+    if options.start_over:
+        autosave.forget(draft.opened)
+    elif kept and not draft.answers:
+        draft = kept
+        notice = "Your draft is back. Ctrl+P, Start over, forgets it."
+    result = WizardApp(draft, _facts(), theme=options.theme, notice=notice).run()
+    if result is None:
+        raise typer.Exit(1)
+    if result.text:
+        typer.echo(result.text, nl=False)
+    elif result.path:
+        _tell_next(str(result.path))
+    else:
+        typer.echo("Nothing was written. The draft is kept: fsft wizard goes on with it.", err=True)
+
+
+def _tell_next(out: str) -> None:
+    from shlex import quote
+
+    from fsft.wizard.saving import run_command
+
+    typer.echo(f"Wrote {out}. Next:\n  fsft check {quote(out)}\n  {run_command(out)}")
+
+
+def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
+    """The same program, in a browser."""
+    from shlex import join
+
+    from textual_serve.server import Server
+
+    from fsft.recipes.problems import Problem, Refused
+
+    rest = [text for text in arguments if text != "--web" and not text.startswith("--web=")]
+    if str(options.web) in rest and "--web" in arguments:
+        rest.remove(str(options.web))
+    try:
+        Server(
+            join([sys.executable, "-m", "fsft", "wizard", *rest]), "127.0.0.1", options.web
+        ).serve()
+    except OSError as error:
+        raise Refused(
+            Problem(file=f"port {options.web}", reason=f"cannot be listened on: {error.strerror}.")
+        ) from None

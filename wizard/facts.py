@@ -1,0 +1,51 @@
+"""What the wizard knows besides the answers: this machine, and the data that was measured."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.hardware.detect import Machine, detected_cluster
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample as the model will see it: texts, and whether each is learned."""
+
+    file: str
+    num_tokens: int
+    segments: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a look into the data files told. Tokens are those of all files together."""
+
+    formats: tuple[tuple[str, str], ...] = ()
+    """File and the shape of its rows."""
+    num_rows: float = 0.0
+    num_tokens: float = 0.0
+    error: float = 0.0
+    """Half the width, in tokens, of what 19 of 20 estimates would hold; 0 where all was counted."""
+    num_sampled: int = 0
+    """Rows that were read."""
+    samples: tuple[Shown, ...] = ()
+    trouble: str = ""
+    """Why there is nothing to tell; empty where there is."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that is not an answer."""
+
+    machine: Machine
+    data: DataFacts | None = None
+    """None while nothing was measured for the present answers."""
+    measuring: bool = False
+    existing: frozenset[str] = field(default_factory=frozenset)
+    """Files that stand where a recipe could be written."""
+
+
+@lru_cache(maxsize=64)
+def found_cluster(kind: str, machine: Machine) -> Cluster | None:
+    """The machine as a cluster, None where it has no such device; raises RecipeError."""
+    return detected_cluster(kind, machine)

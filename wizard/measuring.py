@@ -1,0 +1,61 @@
+"""Looking into the data files, in a process of its own: it needs what the wizard may not load."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fsft.recipes.inputs import resolve_paths
+from fsft.recipes.schema import Recipe
+from fsft.recipes.writing import to_toml
+from fsft.wizard.facts import DataFacts, Shown
+
+SAMPLES = 3
+
+
+def data_key(recipe: Recipe) -> str:
+    """What the data would have to be looked at again for."""
+    return recipe.model_dump_json(include={"data": True, "model": {"path", "config", "revision"}})
+
+
+async def measure_data(recipe: Recipe, folder: Path) -> DataFacts:
+    """Rows, tokens and samples of the training data; trouble is told in words."""
+    text = to_toml(resolve_paths(recipe, folder, keep_library=True))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fsft", "data", "show", "-", "--json"),
+        *("--samples", str(SAMPLES)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await process.communicate(text.encode())
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        lines = err.decode(errors="replace").strip().splitlines()
+        return DataFacts(trouble=lines[0].removeprefix("✗ ") if lines else "could not be read")
+    return facts_of(json.loads(out))
+
+
+def facts_of(document: dict[str, Any]) -> DataFacts:
+    """What `fsft data show --json` says."""
+    files = document["files"]
+    return DataFacts(
+        formats=tuple((Path(file["path"]).name, file["format"]) for file in files),
+        num_rows=sum(file["num_rows"] for file in files),
+        num_tokens=document["num_tokens"],
+        error=document["error"],
+        num_sampled=sum(file["num_sampled"] for file in files),
+        samples=tuple(
+            Shown(
+                Path(sample["path"]).name,
+                sample["num_tokens"],
+                tuple((text, learned) for text, learned in sample["segments"]),
+            )
+            for sample in document["samples"]
+        ),
+    )

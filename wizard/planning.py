@@ -1,0 +1,116 @@
+"""The plan of a draft, as the wizard shows it: what fits, what was picked, why not."""
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+from fsft.recipes.hardware.cluster import Cluster
+from fsft.recipes.hardware.detect import Machine
+from fsft.recipes.inputs import is_local
+from fsft.recipes.models.from_config import UnknownArchitecture
+from fsft.recipes.models.shape import ModelShape
+from fsft.recipes.planner.plan import Plan, make_plan
+from fsft.recipes.planner.questions import KINDS, cluster_of, fixed_by, job_of, shape_of
+from fsft.recipes.planner.search import Candidate
+from fsft.recipes.problems import FsftError, Problem, RecipeError
+from fsft.recipes.schema import Parallel, Recipe
+from fsft.wizard.facts import found_cluster
+
+
+@dataclass(frozen=True)
+class Planning:
+    """The plan, or why there is none."""
+
+    plan: Plan | None = None
+    """With the layout as the recipe decides it."""
+    open_plan: Plan | None = None
+    """With everything left to the planner: what there is to pick from."""
+    trouble: str = ""
+    """Why there is no plan, in a sentence."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the answers themselves."""
+
+    @property
+    def best(self) -> Candidate | None:
+        """The layout that would run."""
+        return self.plan.best if self.plan else None
+
+
+def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planning:
+    """Plan a recipe; answers that cannot be planned for say why."""
+    if recipe is None:
+        return Planning(trouble="there is nothing to plan while an answer is missing")
+    try:
+        cluster = _cluster(recipe, machine)
+    except RecipeError as error:
+        return _no_plan(error, "hardware.accelerator", are_wrong=True)
+    try:
+        shape = _shape(recipe, folder)
+    except UnknownArchitecture as error:
+        return _no_plan(error, "model.path", are_wrong=False)
+    except RecipeError as error:
+        path = recipe.model.path or ""
+        is_hub_id = "/" in path and not is_local(path, folder)
+        return _no_plan(error, "model.path", are_wrong=not is_hub_id)
+    key = recipe.model_dump_json(
+        include={"model", "data", "hardware", "parallel", "method", "checkpoint"}
+    )
+    place = (folder, machine, shape.num_parameters)
+    try:
+        return _planned(_Asked(key, place, recipe, shape, cluster))
+    except FsftError as error:
+        return _no_plan(error, "parallel.global_batch", are_wrong=True)
+
+
+def _no_plan(error: FsftError, key: str, *, are_wrong: bool) -> Planning:
+    problems = tuple(
+        problem
+        if problem.key.partition(".")[0] in {"hardware", "parallel"}
+        else replace(problem, key=key)
+        for problem in error.problems
+    )
+    trouble = problems[0].reason.rstrip(".")
+    return Planning(trouble=trouble, problems=problems if are_wrong else ())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Compared by what decides the plan, so that it is not made again."""
+
+    key: str
+    """The parts of the recipe that the planner reads."""
+    place: tuple[object, ...]
+    """What the cluster is made of, as far as it is not in the recipe."""
+    recipe: Recipe = field(compare=False)
+    shape: ModelShape = field(compare=False)
+    cluster: Cluster = field(compare=False)
+
+
+@lru_cache(maxsize=32)
+def _planned(asked: _Asked) -> Planning:
+    job = job_of(asked.recipe, asked.shape, asked.cluster)
+    free = Parallel(
+        zero="auto",
+        micro_batch="auto",
+        gradient_accumulation="auto",
+        activation_checkpointing="auto",
+        global_batch=asked.recipe.parallel.global_batch or 1,
+    )
+    plan = make_plan(job, asked.cluster, fixed_by(asked.recipe.parallel))
+    # What is not decided has the same global batch, so that the layouts can be compared.
+    open_plan = make_plan(plan.job, asked.cluster, fixed_by(free))
+    return Planning(plan, open_plan)
+
+
+def _cluster(recipe: Recipe, machine: Machine) -> Cluster:
+    accelerator = recipe.hardware.accelerator
+    kind = accelerator if accelerator in KINDS else "auto"
+    return cluster_of(recipe.hardware, found_cluster(kind, machine))
+
+
+def _shape(recipe: Recipe, folder: Path) -> ModelShape:
+    path = recipe.model.path
+    if path is None or not is_local(path, folder):
+        return shape_of(recipe)
+    model = recipe.model.model_copy(update={"path": str(folder / Path(path).expanduser())})
+    return shape_of(recipe.model_copy(update={"model": model}))

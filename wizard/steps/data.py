@@ -1,0 +1,71 @@
+"""What to learn from."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from fsft.recipes.units import format_count
+from fsft.wizard.facts import DataFacts, Shown
+from fsft.wizard.outlook import Outlook
+from fsft.wizard.questions import Step
+from fsft.wizard.steps.step import StepPane
+from fsft.wizard.widgets.text import set_text
+
+
+class DataStep(StepPane):
+    """Files, how they become rows, and the first samples as the model will see them."""
+
+    step: ClassVar[Step] = "data"
+    intro: ClassVar[str] = "What is it to learn? Your files, one or more."
+
+    def under(self, _key: str) -> Iterable[Widget]:
+        """What was found, and samples."""
+        if _key == "data.train":
+            yield Static("", id="data-found")
+            yield Static("", id="data-samples")
+
+    def show_more(self, outlook: Outlook) -> None:
+        """What a look into the files told."""
+        found = self.query_one("#data-found", Static)
+        samples = self.query_one("#data-samples", Static)
+        data = outlook.facts.data
+        if data is None:
+            told = Content.styled("looking into the files …", "dim")
+            shown = Content("")
+        else:
+            told = counted(data)
+            shown = Content("\n").join(sample(each) for each in data.samples)
+        set_text(found, told, resizes=False)
+        set_text(samples, shown, resizes=False)
+
+
+def counted(data: DataFacts) -> Content:
+    """Formats, rows and tokens, with the error of what was extrapolated."""
+    if data.trouble:
+        return Content.from_markup("[$warning]? $x[/]", x=data.trouble)
+    shapes = ", ".join(f"{file}: {shape}" for file, shape in data.formats)
+    about = f" ± {format_count(data.error)}" if data.error else ""
+    how = f" (from {data.num_sampled:,} rows)" if data.error else ""
+    return Content.from_markup(
+        "[b]$tokens$about tokens[/b] in $rows rows$how\n[dim]$shapes[/]",
+        tokens=format_count(float(data.num_tokens)),
+        about=about,
+        rows=f"{round(data.num_rows):,}",
+        how=how,
+        shapes=shapes,
+    )
+
+
+def sample(shown: Shown) -> Content:
+    """A sample; what is learned stands between ⟦ ⟧, in colour."""
+    parts = [Content.from_markup("[dim]$x tokens[/] ", x=str(shown.num_tokens))]
+    for text, learned in shown.segments:
+        flat = text.replace("\n", "⏎")
+        if learned:
+            parts.append(Content.from_markup("[$success]⟦$x⟧[/]", x=flat))
+        else:
+            parts.append(Content.from_markup("[dim]$x[/]", x=flat))
+    return Content.assemble(*parts)

@@ -1,0 +1,75 @@
+"""What all steps have in common: a line on what is asked, questions, and something to look at."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from fsft.wizard.outlook import Outlook
+from fsft.wizard.questions import Step, questions_of
+from fsft.wizard.widgets.field import Field
+
+
+class StepPane(VerticalScroll, can_focus=False):
+    """One step. `show` brings all of it up to date."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Previous field", show=False),
+    ]
+
+    step: ClassVar[Step]
+    intro: ClassVar[str]
+
+    class Picked(Message):
+        """A person took something from a list that answers several questions at once."""
+
+        def __init__(self, answers: dict[str, str]) -> None:
+            super().__init__()
+            self.answers = answers
+
+    def __init__(self) -> None:
+        super().__init__(id=f"step-{self.step}")
+        self._fields: list[Field] = []
+
+    def compose(self) -> ComposeResult:
+        """The introduction, each question, and what belongs under them."""
+        yield Static(self.intro, classes="intro")
+        for question in questions_of(self.step):
+            field = Field(question)
+            self._fields.append(field)
+            yield field
+            yield from self.under(question.key)
+        yield from self.below()
+
+    def under(self, _key: str) -> Iterable[Widget]:
+        """What stands directly under a question."""
+        return ()
+
+    def below(self) -> Iterable[Widget]:
+        """What stands under all questions."""
+        return ()
+
+    def show(self, outlook: Outlook) -> None:
+        """Bring everything up to date."""
+        for field in self._fields:
+            field.show(outlook, self.instead(field.question.key, outlook))
+        self.show_more(outlook)
+
+    def instead(self, _key: str, _outlook: Outlook) -> str:
+        """What stands in grey where nothing was answered."""
+        return ""
+
+    def show_more(self, outlook: Outlook) -> None:
+        """Bring what is not a question up to date."""
+
+    def focus_first(self) -> None:
+        """Put the cursor to the first problem, else to the first question."""
+        wrong = [field for field in self._fields if field.has_class("-wrong")]
+        for field in (wrong or self._fields)[:1]:
+            field.focus_control()

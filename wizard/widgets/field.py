@@ -1,0 +1,143 @@
+"""A question with its answer, where the answer comes from, and what is wrong with it."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Label, Static
+
+from fsft.recipes.problems import Problem
+from fsft.wizard.outlook import Outlook
+from fsft.wizard.questions import Question
+from fsft.wizard.widgets.choice import Choice
+from fsft.wizard.widgets.text import set_text
+
+
+class AnswerInput(Input):
+    """Enter is said at the foot of the screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Next step")]
+
+    # Textual lays the screen out anew for each letter; this field has one size for all texts.
+    value: reactive[str] = reactive("", layout=False, init=False)
+    virtual_size: reactive[Size] = reactive(Size(0, 0), layout=False)
+
+
+class Field(Vertical):
+    """One line: label, answer, origin; and one more where there is a problem."""
+
+    class Answered(Message):
+        """A person typed or chose something; an empty text takes the answer back."""
+
+        def __init__(self, key: str, text: str) -> None:
+            super().__init__()
+            self.key = key
+            self.text = text
+
+    class Accepted(Message):
+        """Enter: on to the next step."""
+
+    class Entered(Message):
+        """The question that has the focus now."""
+
+        def __init__(self, question: Question) -> None:
+            super().__init__()
+            self.question = question
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(id=f"field-{question.key.replace('.', '-')}")
+        self.question = question
+        self._sent: str | None = None
+        self._input = AnswerInput(compact=True)
+        self._choice = Choice(question.choices)
+        self._origin = Label("", classes="origin")
+        self._problem = Static("", classes="problem")
+
+    def compose(self) -> ComposeResult:
+        """Label, control, origin; below them the problem."""
+        with Horizontal(classes="line"):
+            yield Label(self.question.label, classes="label")
+            yield self._control
+            yield self._origin
+        yield self._problem
+
+    @property
+    def _control(self) -> AnswerInput | Choice:
+        return self._choice if self.question.choices else self._input
+
+    def show(self, outlook: Outlook, instead: str = "") -> None:
+        """The present answer; `instead` stands in grey where nothing was answered."""
+        answer = outlook.answers[self.question.key]
+        given = outlook.draft.answers.get(self.question.key, "")
+        self._show_value(answer.text, given, instead)
+        origin = answer.origin if answer.text else ""
+        set_text(self._origin, origin, resizes=False)
+        self.set_class(answer.origin == "you", "-given")
+        problems = outlook.problems.get(self.question.key, ())
+        self.set_class(bool(problems), "-wrong")
+        text = Content("\n").join(
+            Content.from_markup("[$error]✗ $x[/]", x=_said(problem)) for problem in problems
+        )
+        set_text(self._problem, text)
+
+    def _show_value(self, text: str, given: str, instead: str) -> None:
+        if self.question.choices:
+            self._choice.value = text
+            return
+        control = self._input
+        control.placeholder = instead or (text if not given else "")
+        # Nobody likes a field that changes under their hands.
+        if control.has_focus and given == self._sent:
+            return
+        if control.value != text:
+            with control.prevent(Input.Changed):
+                control.value = text
+
+    def focus_control(self) -> None:
+        """Put the cursor where the answer is typed."""
+        self._control.focus()
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._send(event.value)
+
+    @on(Choice.Changed)
+    def _chosen(self, event: Choice.Changed) -> None:
+        event.stop()
+        self._send(event.value)
+
+    @on(Input.Submitted)
+    @on(Choice.Submitted)
+    def _accepted(self, event: Message) -> None:
+        event.stop()
+        self.post_message(self.Accepted())
+
+    def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
+        """Tell what is asked."""
+        self._sent = None
+        self.post_message(self.Entered(self.question))
+
+    def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
+        """An emptied field shows its default again."""
+        if self._sent == "" and not self.question.choices:
+            control = self._input
+            with control.prevent(Input.Changed):
+                control.value = control.placeholder
+        self._sent = None
+
+    def _send(self, text: str) -> None:
+        self._sent = text.strip()
+        self.post_message(self.Answered(self.question.key, text))
+
+
+def _said(problem: Problem) -> str:
+    """The problem without its key, beside which it stands."""
+    return str(replace(problem, key=""))
