@@ -208,6 +208,25 @@ def parse_events(lines: Iterable[bytes]) -> Iterator[Event]:
             yield event
 
 
+class EventReader:
+    """The events of a file as they are written; the file need not be there yet."""
+
+    def __init__(self, path: Path, *, from_end: bool = False) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if from_end and path.exists() else 0
+
+    def new(self) -> list[Event]:
+        """What was written since the last call, without a line that is not whole yet."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            written = file.read()
+        whole = written[: written.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return list(parse_events(whole.splitlines()))
+
+
 def steps_of(events: Iterator[Event]) -> list[Step]:
     """The steps in order, each once: the last one told of each number."""
     steps = {event.step: event for event in events if isinstance(event, Step)}

@@ -16,6 +16,7 @@ from rich.text import Text
 from fsft.recipes.events import (
     CheckpointSaved,
     Event,
+    EventReader,
     Failed,
     SampleShown,
     StageFinished,
@@ -25,7 +26,6 @@ from fsft.recipes.events import (
     Step,
     TrainStarted,
     Warned,
-    parse_events,
 )
 from fsft.recipes.units import format_count, format_duration
 
@@ -38,8 +38,7 @@ class ProgressDisplay:
     """Follows an events file from its present end until it is closed."""
 
     def __init__(self, events_file: Path, console: Console) -> None:
-        self._file = events_file
-        self._offset = events_file.stat().st_size if events_file.exists() else 0
+        self._reader = EventReader(events_file, from_end=True)
         self._console = console
         self._is_coloured = console.is_terminal and not console.no_color
         self._bars = Progress(
@@ -77,18 +76,8 @@ class ProgressDisplay:
         last_look = False
         while not last_look:
             last_look = self._closing.wait(_POLL_SECONDS)
-            for event in self._new_events():
+            for event in self._reader.new():
                 self._show(event)
-
-    def _new_events(self) -> list[Event]:
-        if not self._file.exists():
-            return []
-        with self._file.open("rb") as file:
-            file.seek(self._offset)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return list(parse_events(whole.splitlines()))
 
     def _show(self, event: Event) -> None:
         if isinstance(event, StageStarted):

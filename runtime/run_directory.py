@@ -1,4 +1,4 @@
-"""Where a run keeps its things, and what it has finished."""
+"""What a run has finished, and writing its files."""
 
 import fcntl
 import json
@@ -13,6 +13,7 @@ from typing import Any
 
 from fsft.recipes.files import read_recipe
 from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.run_files import RunFiles
 from fsft.recipes.schema import Recipe
 from fsft.recipes.stages import Stage
 
@@ -26,71 +27,8 @@ class FinishedStage:
     summary: str
 
 
-@dataclass(frozen=True)
-class RunDirectory:
-    """The paths of one run; a stage writes only its own."""
-
-    path: Path
-
-    @property
-    def recipe_file(self) -> Path:
-        """The recipe that is run: overrides applied, defaults and absolute paths written out."""
-        return self.path / "recipe.toml"
-
-    @property
-    def lock_file(self) -> Path:
-        """What the recipe leaves open, pinned."""
-        return self.path / "recipe.lock.toml"
-
-    @property
-    def events_file(self) -> Path:
-        """What happened, one JSON object a line (fsft.recipes.events)."""
-        return self.path / "events.jsonl"
-
-    @property
-    def logs(self) -> Path:
-        """One log file for each process."""
-        return self.path / "logs"
-
-    @property
-    def data(self) -> Path:
-        """What prepare made: token ids, tokenizer, info.json."""
-        return self.path / "data"
-
-    @property
-    def tokenizer(self) -> Path:
-        """The tokenizer with its chat template."""
-        return self.data / "tokenizer"
-
-    @property
-    def data_info(self) -> Path:
-        """Counts of what was read, used and left out."""
-        return self.data / "info.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """What train saves to go on from."""
-        return self.path / "checkpoints"
-
-    @property
-    def model(self) -> Path:
-        """The trained model in Hugging Face format."""
-        return self.path / "model"
-
-    @property
-    def evaluation(self) -> Path:
-        """The results of the evaluate stage."""
-        return self.path / "evaluate" / "results.json"
-
-    @property
-    def report(self) -> Path:
-        """report.json, report.md, report.html and the loss curve."""
-        return self.path / "report"
-
-    @property
-    def stop_file(self) -> Path:
-        """Training saves and stops at the next step when this file exists."""
-        return self.path / "stop"
+class RunDirectory(RunFiles):
+    """The files of one run, and which stages are done; a stage writes only its own."""
 
     def recipe(self) -> Recipe:
         """The recipe that this run was made from."""
@@ -135,7 +73,7 @@ def open_run(path: Path) -> RunDirectory:
 def exclusive(run: RunDirectory) -> Iterator[None]:
     """Hold the run for this process; raises Refused while another one holds it."""
     run.path.mkdir(parents=True, exist_ok=True)
-    with (run.path / ".lock").open("a+") as file:
+    with run.lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

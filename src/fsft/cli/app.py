@@ -19,6 +19,7 @@ from fsft.cli.hardware import calibrate, hardware
 from fsft.cli.plan import plan
 from fsft.cli.recipe import recipe_app
 from fsft.cli.run import run
+from fsft.cli.watch import watch
 from fsft.cli.wizard import wizard
 from fsft.recipes.problems import ExitCode, FsftError, Problem, missing_package
 
@@ -36,6 +37,7 @@ app.command(context_settings=EVERYTHING)(wizard)
 app.command()(check)
 app.command()(plan)
 app.command()(run)
+app.command()(watch)
 app.command()(hardware)
 app.command()(calibrate)
 app.command()(generate)

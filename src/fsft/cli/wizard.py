@@ -138,8 +138,38 @@ def _ask(options: argparse.Namespace, draft: "Draft") -> None:
         typer.echo(result.text, nl=False)
     elif result.path:
         _tell_next(str(result.path))
+        if result.run:
+            run_watched(result.path, options.theme)
     else:
         typer.echo("Nothing was written. The draft is kept: fsft wizard goes on with it.", err=True)
+
+
+def run_watched(recipe: Path, theme: str) -> None:
+    """Start the run in the background, and follow it; whoever stops watching does not stop it."""
+    import subprocess
+
+    from fsft.recipes.run_files import RunFiles
+    from fsft.wizard.monitor.app import WatchApp
+
+    command = [sys.executable, "-m", "fsft", "run", str(recipe)]
+    typer.echo("Planning the run …", err=True)
+    planned = subprocess.run(
+        [*command, "--dry-run", "--json"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if planned.returncode:
+        raise typer.Exit(planned.returncode)
+    run = RunFiles(Path(json.loads(planned.stdout)["run"]))
+    run.logs.mkdir(parents=True, exist_ok=True)
+    with (run.logs / "console.log").open("ab") as log:
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    WatchApp(run, theme=theme).run()
+    typer.echo(f"The run goes on by itself: fsft watch {run.path}")
 
 
 def _tell_next(out: str) -> None:
