@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PARTS := recipes runtime wizard src tests
 
-.PHONY: quickstart test test-all lint format generated clean
+.PHONY: quickstart test test-all lint format generated pictures clean
 
 quickstart: $(VENV)/train ## Install, run the quickstart to its end, and ask the trained model.
 	$(BIN)/fsft run quickstart
@@ -30,6 +30,9 @@ format: $(VENV)/dev ## Put the code into its one shape.
 generated: $(VENV)/dev ## Write again what is generated from the code.
 	$(BIN)/fsft recipe schema > recipes/recipe.schema.json
 	$(BIN)/python -m tests.event_docs > docs/events.md
+
+pictures: $(VENV)/dev ## Take the pictures of all screens anew.
+	$(BIN)/python -m tests.pictures
 
 clean:
 	rm -rf $(VENV) runs build dist

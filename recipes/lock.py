@@ -1,7 +1,10 @@
 """The lock: what a recipe leaves open, pinned. Canonical TOML, written by machine alone."""
 
+import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -38,6 +41,26 @@ def lock_text(
         "data": dict(data),
     }
     return tomli_w.dumps(lock, multiline_strings=True)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the planner expected of a run; None where it expected nothing."""
+
+    memory_low: float | None = None
+    """Bytes of a device, the ends of the range."""
+    memory_high: float | None = None
+    seconds_per_step: float | None = None
+
+
+def expected_of(lock_file: Path) -> Expected:
+    """The expectations that a lock keeps; none where it cannot be read."""
+    try:
+        plan = tomllib.loads(lock_file.read_text(encoding="utf-8")).get("plan", {})
+    except (OSError, ValueError):
+        return Expected()
+    memory = plan.get("device_memory_bytes", {})
+    return Expected(memory.get("low"), memory.get("high"), plan.get("seconds_per_step"))
 
 
 def installed_versions() -> dict[str, str]:

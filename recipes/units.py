@@ -60,6 +60,15 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def format_span(seconds: float) -> str:
+    """A duration in one unit, for tables: `12 s`, `48 min`, `5.7 h`, `3.2 d`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"
+
+
 _CountText = Annotated[str, Field(pattern=r"^[0-9][0-9_]*(\.[0-9]+)? *[KMBTkmbt]?$")]
 _BytesText = Annotated[str, Field(pattern=r"^[0-9][0-9_]*(\.[0-9]+)? *([KMGT]i?)?B$")]
 

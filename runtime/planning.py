@@ -1,6 +1,6 @@
 """Planning before the start: "auto" is answered, and what cannot fit is refused."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from fsft.recipes.hardware.detect import detected_cluster
@@ -100,7 +100,7 @@ def _too_large(plan: Plan, smallest: Candidate) -> Problem:
 def _expected(plan: Plan, candidate: Candidate) -> dict[str, Any]:
     memory = candidate.memory
     expected: dict[str, Any] = {
-        "layout": {k: v for k, v in asdict(candidate.layout).items() if v is not None},
+        "layout": {k: v for k, v in candidate.layout._asdict().items() if v is not None},
         "device_memory_bytes": memory_range(memory.device_total, plan.job.style.family)._asdict(),
         "allocated_bytes": memory.allocated,
     }

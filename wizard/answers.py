@@ -48,6 +48,7 @@ def read(question: Question, text: str) -> Any:
 
     Whether the recipe takes the value, its schema decides.
     """
+    _require_writable(text)
     if question.key == "days":
         return _days(text)
     if question.key == "money":
@@ -127,13 +128,19 @@ def _kept(value: Any, document: Mapping[str, Any], key: str) -> Any:
         return value
     before = value_at(document, key)
     rows = [row for row in before if isinstance(row, Mapping)] if isinstance(before, list) else []
-    known = {row.get("path"): row for row in rows}
+    known = {path: row for row in rows if isinstance(path := row.get("path"), str)}
     return [known.get(row["path"], row) for row in value]
 
 
 def _paths(value: Any) -> Iterator[str]:
     for row in value if isinstance(value, list) else []:
         yield str(row.get("path", "")) if isinstance(row, Mapping) else str(row)
+
+
+def _require_writable(text: str) -> None:
+    """What no path and no file in UTF-8 can hold."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("holds a character that cannot be written to a file")
 
 
 def _number(text: str) -> Any:

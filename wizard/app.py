@@ -1,14 +1,18 @@
 """The wizard in a terminal: steps at the left, questions beside them, the plan in sight."""
 
+import asyncio
 import gc
+import signal
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.reactive import reactive
@@ -16,17 +20,18 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Footer, Static
 
-from fsft.recipes.planner.explain import explain_memory, explain_time
 from fsft.recipes.problems import RecipeError
 from fsft.recipes.schema import Recipe
 from fsft.wizard import autosave
 from fsft.wizard.draft import Draft, History
-from fsft.wizard.facts import DataFacts, Facts
+from fsft.wizard.facts import NO_MACHINE, DataFacts, Facts
 from fsft.wizard.help import HELP
+from fsft.wizard.keys import BINDINGS, ON_THE_STEPS
 from fsft.wizard.measuring import data_key, measure_data
 from fsft.wizard.outlook import Outlook, look
 from fsft.wizard.questions import STEPS, TITLES, Question, Step
 from fsft.wizard.saving import STDOUT, Standing, difference, run_command, save
+from fsft.wizard.screens.arithmetic import arithmetic
 from fsft.wizard.screens.confirm import Confirm
 from fsft.wizard.screens.done import Done
 from fsft.wizard.screens.text import TextScreen
@@ -68,30 +73,13 @@ class WizardApp(App[Result]):
     TITLE = "fsft wizard"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
         (0, "-narrow"),
-        (110, "-wide"),
+        (118, "-wide"),
     ]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "previous", "Back", id="back", tooltip="To the step before"),
-        Binding("ctrl+s", "write", "Write", id="write", priority=True, tooltip="Write the recipe"),
-        Binding("f1", "help", "Help", id="help", tooltip="Keys and signs"),
-        Binding("f2", "arithmetic", "Why", id="why", tooltip="The plan's arithmetic"),
-        Binding("ctrl+z", "undo", "Undo", id="undo", priority=True),
-        Binding("ctrl+y", "redo", "Redo", id="redo", priority=True, show=False),
-        Binding("ctrl+r", "reset", "Default", id="reset", priority=True, show=False),
-        Binding("f6", "run", "Run", id="run", show=False, tooltip="Write the recipe and run it"),
-        Binding("f7", "copy_recipe", "Copy the recipe", id="copy-recipe", show=False),
-        Binding("f8", "copy_command", "Copy the command", id="copy-command", show=False),
-        Binding("ctrl+q", "leave", "Quit", id="quit", priority=True),
-        Binding("ctrl+c", "leave", "Quit", id="interrupt", priority=True, show=False),
-        *(
-            Binding(f"alt+{number}", f"go('{step}')", TITLES[step], id=f"go-{step}", show=False)
-            for number, step in enumerate(STEPS, start=1)
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
-    step: reactive[Step] = reactive[Step]("model", init=False)
     history: reactive[History] = reactive(History(Draft()), init=False)
-    facts: reactive[Facts | None] = reactive(None, init=False)
+    """All answers, and the way back."""
+    facts: reactive[Facts] = reactive(Facts(NO_MACHINE), init=False)
 
     def __init__(
         self,
@@ -107,7 +95,8 @@ class WizardApp(App[Result]):
         self.register_theme(LIGHT)
         self.theme = THEMES[theme]
         self.set_reactive(WizardApp.history, History(draft))
-        self._facts = facts
+        self.set_reactive(WizardApp.facts, facts)
+        self.step: Step = "model"
         self._measure = measure
         self._measured_key = ""
         self._notice = notice
@@ -115,6 +104,7 @@ class WizardApp(App[Result]):
         self._question: Question | None = None
         self._keep_timer: Timer | None = None
         self._measure_timer: Timer | None = None
+        self._written: Result | None = None
         self.outlook: Outlook = look(draft, facts)
 
     @property
@@ -136,10 +126,13 @@ class WizardApp(App[Result]):
     def on_mount(self) -> None:
         """Show the first step, and begin to look at the data."""
         self._show()
-        self.call_after_refresh(self._pane("model").focus_first)
+        self._pane("model").focus_first()
         # What is loaded by now stays; looking through it again and again would make typing stutter.
         self.call_after_refresh(gc.freeze)
         self._measure_later()
+        with suppress(NotImplementedError, RuntimeError):
+            # Killed from elsewhere: the terminal still has to be put back as it was.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
         if self._notice:
             self.notify(self._notice, timeout=8)
 
@@ -162,8 +155,8 @@ class WizardApp(App[Result]):
         self._change(draft)
 
     @on(Field.Accepted)
-    def _accepted(self) -> None:
-        self.action_next()
+    async def _accepted(self) -> None:
+        await self.action_next()
 
     @on(Field.Entered)
     def _entered(self, event: Field.Entered) -> None:
@@ -174,13 +167,13 @@ class WizardApp(App[Result]):
     async def _step_chosen(self, event: Rows.Picked) -> None:
         await self.action_go(STEPS[event.index])
 
-    def action_next(self) -> None:
+    async def action_next(self) -> None:
         """Accept the step; after the last one, write the recipe."""
         index = STEPS.index(self.step)
         if index + 1 == len(STEPS):
-            self.action_write()
+            await self._write(run=False)
         else:
-            self.run_worker(self.action_go(STEPS[index + 1]))
+            await self.action_go(STEPS[index + 1])
 
     async def action_previous(self) -> None:
         """To the step before."""
@@ -229,7 +222,7 @@ class WizardApp(App[Result]):
 
     def action_arithmetic(self) -> None:
         """The formulas with their numbers, and what was assumed."""
-        self.push_screen(TextScreen("How the plan comes about", _arithmetic(self.outlook)))
+        self.push_screen(TextScreen("How the plan comes about", arithmetic(self.outlook)))
 
     def action_copy_recipe(self) -> None:
         """Put the recipe onto the clipboard."""
@@ -245,16 +238,21 @@ class WizardApp(App[Result]):
 
     def action_write(self) -> None:
         """Write the recipe, and say what comes next."""
-        self._write(run=False)
+        self._soon(partial(self._write, run=False))
 
     def action_run(self) -> None:
         """Write the recipe and run it."""
-        self._write(run=True)
+        self._soon(partial(self._write, run=True))
 
     def action_leave(self) -> None:
-        """Leave without writing; the draft is kept."""
-        self._keep()
-        self.exit(Result())
+        """Leave; what was not written is kept as a draft."""
+        self._soon(self._leave)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys do nothing to the wizard while another screen stands before it."""
+        if action in ON_THE_STEPS and len(self.screen_stack) > 1:
+            return None
+        return super().check_action(action, parameters)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
@@ -266,7 +264,7 @@ class WizardApp(App[Result]):
             yield SystemCommand(
                 f"Go to {TITLES[step]}",
                 "a step of the wizard",
-                lambda step=step: self.run_worker(self.action_go(step)),
+                partial(self.action_go, step),
             )
 
     # What follows from it
@@ -279,15 +277,22 @@ class WizardApp(App[Result]):
             self.notify(otherwise, timeout=2)
             return
         self.history = history
+
+    def watch_history(self) -> None:
+        """Show what follows from the answers; keep them, and look at the data, a little later."""
         self._show()
         if self._keep_timer:
             self._keep_timer.stop()
         self._keep_timer = self.set_timer(KEEP_SECONDS, self._keep)
         self._measure_later()
 
+    def watch_facts(self) -> None:
+        """Show what follows from what became known."""
+        self._show()
+
     def _show(self) -> None:
         """Work everything out, and show what is in sight."""
-        self.outlook = look(self.draft, self._facts)
+        self.outlook = look(self.draft, self.facts)
         self._pane(self.step).show(self.outlook)
         self.query_one(Sidebar).show_steps(self.outlook, self.step, self._seen)
         self.query_one(PlanPane).show(self.outlook, is_wide=self.screen_stack[0].has_class("-wide"))
@@ -301,10 +306,10 @@ class WizardApp(App[Result]):
         set_text(
             self.query_one("#head", Static),
             Content.from_markup(
-                "[bold $primary]fsft wizard[/]  $out  [dim]$state[/]  [$warning]$note[/]",
+                "[bold $primary]fsft wizard[/]  [$warning]$note[/][dim]$state[/]  $out",
                 out=out,
                 state=state,
-                note=note,
+                note=note and f"{note}  ",
             ),
             resizes=False,
         )
@@ -347,8 +352,7 @@ class WizardApp(App[Result]):
         if key == self._measured_key or usable is None:
             return
         self._measured_key = key
-        self._facts = replace(self._facts, data=None, measuring=True)
-        self._show()
+        self.facts = replace(self.facts, data=None, measuring=True)
         if self._measure_timer:
             self._measure_timer.stop()
         self._measure_timer = self.set_timer(MEASURE_SECONDS, lambda: self._measure_now(usable))
@@ -356,10 +360,30 @@ class WizardApp(App[Result]):
     @work(exclusive=True, group="measure")
     async def _measure_now(self, recipe: Recipe) -> None:
         data = await self._measure(recipe, self.draft.folder)
-        self._facts = replace(self._facts, data=data, measuring=False)
-        self._show()
+        self.facts = replace(self.facts, data=data, measuring=False)
 
-    def _write(self, *, run: bool) -> None:
+    def _soon(self, deed: Callable[[], object]) -> None:
+        """Do it when what was typed just before has arrived from its field.
+
+        A key of the whole program overtakes letters that are still on their way. So the deed takes
+        their way: through the queue of each widget, twice, since a message may leave another there.
+        """
+        for node in reversed(list(self.focused.ancestors_with_self) if self.focused else [self]):
+            deed = partial(node.call_later, partial(node.call_later, deed))
+        deed()
+
+    def _leave(self) -> None:
+        if self._written is None:
+            self._keep()
+        self.exit(self._written or Result())
+
+    def _end(self) -> None:
+        self._keep()
+        self.exit()
+
+    async def _write(self, *, run: bool) -> None:
+        if len(self.screen_stack) > 1:
+            return
         outlook = self.outlook
         if outlook.recipe is None:
             step = outlook.first_trouble or "review"
@@ -368,7 +392,7 @@ class WizardApp(App[Result]):
                 title="Not yet: some answers have a problem",
                 severity="error",
             )
-            self.run_worker(self.action_go(step))
+            await self.action_go(step)
             return
         out = outlook.answers["out"].text
         if out == STDOUT:
@@ -398,6 +422,9 @@ class WizardApp(App[Result]):
 
     def _finish(self, result: Result) -> None:
         """What was written needs no draft any more."""
+        self._written = result
+        if self._keep_timer:
+            self._keep_timer.stop()
         try:
             autosave.forget(self.draft.opened)
         except OSError as error:
@@ -410,18 +437,3 @@ class WizardApp(App[Result]):
             self.exit(replace(result, run=bool(run)))
 
         self.push_screen(Done(result.path), left)
-
-
-def _arithmetic(outlook: Outlook) -> Content:
-    planning = outlook.planning
-    plan, best = planning.plan, planning.best
-    if plan is None:
-        return Content(f"There is no plan: {planning.trouble}.")
-    if best is None:
-        lines = [f"{r.layout.name}: {r.reason}" for r in plan.search.rejected]
-        return Content("\n".join(["No layout fits.", *lines]))
-    lines = [f"{best.layout.name}", "", *explain_memory(plan.job, best.layout, best.memory)]
-    if best.time:
-        lines += ["", *explain_time(plan.job, best.layout, best.time, plan.cluster)]
-    lines += ["", *(f"assumed: {text}" for text in plan.assumptions)]
-    return Content("\n".join(lines))

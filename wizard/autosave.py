@@ -28,8 +28,12 @@ def keep(draft: Draft) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     kept = {"answers": dict(draft.answers), "text": draft.opened.text if draft.opened else None}
     partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
-    partial.replace(file)
+    try:
+        # Escaped, for half a character can be typed, and UTF-8 has no form for it.
+        partial.write_text(json.dumps(kept), encoding="utf-8")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def kept_draft(opened: Opened | None) -> Draft | None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from fsft.recipes.planner.cost import plan_cost
 from fsft.recipes.schema import Budget
+from fsft.recipes.units import MAX_INTEGER
 from fsft.wizard.facts import DataFacts
 from fsft.wizard.planning import Planning
 
@@ -33,6 +34,9 @@ def length_of(budget: Budget | None, planning: Planning, data: DataFacts | None)
         tokens = float(budget.steps * per_step)
     elif budget.epochs is not None and per_epoch:
         tokens = budget.epochs * per_epoch
+    if tokens and tokens > MAX_INTEGER:
+        # Nothing lasts as long, and no number can say it.
+        tokens = None
     steps: float | None = budget.steps
     if steps is None and tokens and per_step:
         steps = max(1.0, tokens / per_step)
@@ -67,13 +71,16 @@ def tokens_for(unit: Literal["days", "money"], amount: float, planning: Planning
         if price is None:
             raise ValueError("the price of a device for an hour is not given, in Hardware")
         hours = amount / (price * devices)
-    tokens = hours * 3600 * best.time.tokens_per_second_per_device * devices
-    # Saving checkpoints takes its part, which a small correction finds.
+    speed = best.time.tokens_per_second_per_device * devices
+    tokens = hours * 3600 * speed
+    if tokens > MAX_INTEGER:
+        raise ValueError("that is more than any run could use")
+    # Saving checkpoints takes its part.
     job = replace(plan.job, num_tokens=max(1, round(tokens)), num_steps=None)
-    seconds = plan_cost(job, best.layout, best.time, plan.cluster).seconds or hours * 3600
-    tokens *= min(1.0, hours * 3600 / seconds)
+    seconds = plan_cost(job, best.layout, best.time, plan.cluster).seconds or 0.0
+    tokens -= max(0.0, seconds - hours * 3600) * speed
     if tokens < 1:
-        raise ValueError("that is too little for a single token")
+        raise ValueError("that is too little to train and save anything")
     return _rounded_down(tokens)
 
 

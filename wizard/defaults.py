@@ -70,7 +70,7 @@ def shipped_data() -> str:
 def beside(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keys that nobody is asked for and that follow from the answers."""
     keys: dict[str, Any] = {"schema": 1, "parallel.gradient_accumulation": "auto"}
-    model, train = values.get("model.path"), values.get("data.train") or []
+    model, train = values.get("model.path"), values.get("data.train")
     if model == QUICKSTART:
         keys |= {
             "model.path": None,
@@ -78,7 +78,8 @@ def beside(values: Mapping[str, Any]) -> dict[str, Any]:
             "data.tokenizer": quickstart()["data"]["tokenizer"],
             "convert.dtype": quickstart()["convert"]["dtype"],
         }
-    if any(str(source["path"]).startswith(LIBRARY_PREFIX) for source in train):
+    rows = train if isinstance(train, list) else []
+    if any(str(value_at(row, "path")).startswith(LIBRARY_PREFIX) for row in rows):
         keys["data.variables"] = quickstart()["data"]["variables"]
     return keys
 
@@ -125,7 +126,7 @@ def _accelerator(given: Given) -> Default:
     devices = given.facts.machine.devices
     if devices:
         return Default("auto", "detected", f"{len(devices)} × {devices[0].name} here")
-    return Default("auto", "detected", "no GPU here, so the processor; name any to plan for it")
+    return Default("auto", "detected", "no GPU here; name any to plan for it")
 
 
 def _devices(given: Given) -> Default:

@@ -64,7 +64,7 @@ class History:
     def change(self, draft: Draft, key: str = "") -> "History":
         """With `draft` as the present."""
         if draft.answers == self.present.answers:
-            return replace(self, last_key=key)
+            return self if key == self.last_key else replace(self, last_key="")
         if key and key == self.last_key:
             return replace(self, present=draft, future=())
         past = (*self.past, self.present)[-MOST_STEPS_BACK:]

@@ -12,7 +12,7 @@ class Shown:
     """A sample as the model will see it: texts, and whether each is learned."""
 
     file: str
-    num_tokens: int
+    num_tokens: int | None
     segments: tuple[tuple[str, bool], ...]
 
 
@@ -30,7 +30,7 @@ class DataFacts:
     """Rows that were read."""
     samples: tuple[Shown, ...] = ()
     trouble: str = ""
-    """Why there is nothing to tell; empty where there is."""
+    """Why tokens are not counted, or nothing is known at all; empty where all went well."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Facts:
     measuring: bool = False
     existing: frozenset[str] = field(default_factory=frozenset)
     """Files that stand where a recipe could be written."""
+
+
+NO_MACHINE = Machine((), 0, 0.0, 0.0)
+"""Before anybody has looked."""
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,8 @@ the plan: whether it fits, how long it takes, what it costs.
   Ctrl+Q         quit; the draft is kept
 
 [b]Signs[/b]
-  ✓ answered or fits   · by default   ✗ has a problem or is too big   ? may fit
+  ✓ answered, or fits            · by default
+  ✗ has a problem, or is too big ? may fit, or does not go with the rest
   you, recipe, detected, computed, preset, default: where an answer comes from
 
 [b]Numbers[/b]

@@ -1,15 +1,17 @@
 """Everything that follows from a draft: the recipe, its problems, its plan, its text."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from fsft.recipes.files import check_document
 from fsft.recipes.inputs import missing_inputs
 from fsft.recipes.keys import join_key
-from fsft.recipes.problems import FsftError, Problem
+from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
+from fsft.recipes.shipped import resolve_path
 from fsft.wizard.answers import Answer, resolve
 from fsft.wizard.budget import Length, length_of, tokens_for
 from fsft.wizard.defaults import beside
@@ -20,6 +22,7 @@ from fsft.wizard.planning import Planning, planning_of
 from fsft.wizard.questions import (
     BY_KEY,
     FROM_CONFIG,
+    LAYOUT_KEYS,
     LENGTHS,
     QUICKSTART,
     STEPS,
@@ -53,6 +56,21 @@ class Outlook:
     def text(self) -> str:
         """The recipe as TOML; empty where there is none yet."""
         return written(self.draft, self.recipe, self.changes) if self.recipe else ""
+
+    @cached_property
+    def doubts(self) -> Mapping[str, str]:
+        """Answers on the layout that do not go with the others, by key; a recipe may have them."""
+        planning = self.planning
+        if planning.plan is None or planning.best:
+            return {}
+        if planning.open_plan is None or planning.open_plan.best is None:
+            return {}
+        instead = planning.open_plan.best.layout.name
+        return {
+            key: f"does not fit with the other answers; auto would take {instead}"
+            for key in LAYOUT_KEYS
+            if self.answers[key].value != "auto"
+        }
 
     @property
     def all_problems(self) -> list[Problem]:
@@ -88,6 +106,9 @@ def look(draft: Draft, facts: Facts) -> Outlook:
         problems.append(trouble)
     document = changed(base, changes)
     recipe, found = check_document(document)
+    if any(problem.key in LENGTHS for problem in problems):
+        # Of how long to train there is an answer already, only no good one.
+        found = [problem for problem in found if problem.key != "budget"]
     problems += found
     if recipe:
         problems += _missing(recipe, draft)
@@ -122,7 +143,9 @@ def _changes(draft: Draft, answers: Mapping[str, Answer]) -> dict[str, Any]:
         del given["model.path"]
     elif given.get("model.path") == QUICKSTART:
         given |= {"model.init": "random"} | {
-            key: value for key, value in beside(values).items() if key != "schema"
+            key: value
+            for key, value in beside(values).items()
+            if key not in {"schema", "parallel.gradient_accumulation"}
         }
     elif "model.path" in given:
         # A model made from its config had no weights and no tokenizer of its own.
@@ -169,10 +192,20 @@ def _use_limits(
 
 
 def _missing(recipe: Recipe, draft: Draft) -> list[Problem]:
-    try:
-        return missing_inputs(recipe, draft.folder)
-    except FsftError as error:
-        return list(error.problems)
+    return list(_no_paths(recipe, draft.folder)) or missing_inputs(recipe, draft.folder)
+
+
+def _no_paths(recipe: Recipe, folder: Path) -> Iterator[Problem]:
+    """What cannot even be looked for, such as the home of nobody."""
+    data = recipe.data
+    named = [("data.template", data.template), ("model.path", recipe.model.path or "")]
+    named += [("data.train", source.path) for source in data.train]
+    named += [("data.eval", source.path) for source in data.eval]
+    for key, text in named:
+        try:
+            resolve_path(text, folder)
+        except Refused as error:
+            yield from (replace(problem, key=key) for problem in error.problems)
 
 
 def _by_question(problems: list[Problem]) -> dict[str, tuple[Problem, ...]]:

@@ -7,13 +7,15 @@ from pathlib import Path
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import Machine
 from fsft.recipes.inputs import is_local
+from fsft.recipes.models.catalogue import matching_names
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.plan import Plan, make_plan
 from fsft.recipes.planner.questions import KINDS, cluster_of, fixed_by, job_of, shape_of
 from fsft.recipes.planner.search import Candidate
-from fsft.recipes.problems import FsftError, Problem, RecipeError
+from fsft.recipes.problems import FsftError, Problem, RecipeError, Refused
 from fsft.recipes.schema import Parallel, Recipe
+from fsft.recipes.shipped import resolve_path
 from fsft.wizard.facts import found_cluster
 
 
@@ -48,9 +50,14 @@ def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planni
         shape = _shape(recipe, folder)
     except UnknownArchitecture as error:
         return _no_plan(error, "model.path", are_wrong=False)
-    except RecipeError as error:
-        path = recipe.model.path or ""
+    except FsftError as error:
+        # What cannot be a path is refused, and is no hub id either.
+        path = "" if isinstance(error, Refused) else recipe.model.path or ""
         is_hub_id = "/" in path and not is_local(path, folder)
+        could_be = matching_names(path) if path and not is_hub_id else []
+        if could_be:
+            reason = f"`{path}` could be any of {len(could_be)} models of the catalogue."
+            error = RecipeError(Problem(reason=reason))
         return _no_plan(error, "model.path", are_wrong=not is_hub_id)
     key = recipe.model_dump_json(
         include={"model", "data", "hardware", "parallel", "method", "checkpoint"}
@@ -112,5 +119,5 @@ def _shape(recipe: Recipe, folder: Path) -> ModelShape:
     path = recipe.model.path
     if path is None or not is_local(path, folder):
         return shape_of(recipe)
-    model = recipe.model.model_copy(update={"path": str(folder / Path(path).expanduser())})
+    model = recipe.model.model_copy(update={"path": str(resolve_path(path, folder))})
     return shape_of(recipe.model_copy(update={"model": model}))

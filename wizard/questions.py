@@ -35,6 +35,9 @@ FROM_CONFIG = "made from model.config"
 LENGTHS = ("budget.epochs", "budget.tokens", "budget.steps", "days", "money")
 """Five ways to say how long to train; whoever gives one gets the others."""
 
+LAYOUT_KEYS = ("parallel.zero", "parallel.micro_batch", "parallel.activation_checkpointing")
+"""What the planner can be asked for."""
+
 
 @dataclass(frozen=True)
 class Question:

@@ -22,7 +22,7 @@ def save(draft: Draft, out: str, text: str, *, overwrite: bool = False) -> Path:
     Raises Standing where a file stands there that is not the one that was opened, or no longer the
     same, unless `overwrite`; RecipeError where it cannot be written.
     """
-    path = Path(out).expanduser()
+    path = _path(out)
     try:
         standing = _standing(path)
         if standing is not None and standing != text and not overwrite:
@@ -43,8 +43,8 @@ def save(draft: Draft, out: str, text: str, *, overwrite: bool = False) -> Path:
 def difference(draft: Draft, out: str, text: str) -> list[str]:
     """What the file on disk would change by, as a unified diff; for a new file, nothing."""
     try:
-        before = _standing(Path(out).expanduser())
-    except OSError:
+        before = _standing(_path(out))
+    except (OSError, RecipeError):
         before = None
     if before is None:
         before = draft.opened.text if draft.opened else text
@@ -67,8 +67,21 @@ def _refuse_unknown(draft: Draft, path: Path, standing: str) -> None:
         raise Standing(Problem(file=str(path), reason="was changed since it was opened."))
 
 
+def _path(out: str) -> Path:
+    """`~` is the home folder; raises RecipeError where there is none."""
+    try:
+        return Path(out).expanduser()
+    except RuntimeError:
+        raise RecipeError(Problem(file=out, reason="there is no such home folder.")) from None
+
+
 def _standing(path: Path) -> str | None:
-    """The text that is there; None where there is no file."""
+    """The text that is there; None where there is no file.
+
+    Raises RecipeError where something else is there: a folder, a device.
+    """
+    if path.exists() and not path.is_file():
+        raise RecipeError(Problem(file=str(path), reason="is not a file.", example="my-run.toml"))
     try:
         return path.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:

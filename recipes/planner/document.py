@@ -35,11 +35,11 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "recommendation": None if best is None else _candidate(plan, best),
         "layouts": [_candidate(plan, candidate) for candidate in plan.search.candidates],
         "rejected": [
-            {"layout": asdict(rejected.layout), "reason": rejected.reason}
+            {"layout": rejected.layout._asdict(), "reason": rejected.reason}
             for rejected in plan.search.rejected
         ],
         "remedies": [
-            {"change": remedy.change, "layout": asdict(remedy.candidate.layout)}
+            {"change": remedy.change, "layout": remedy.candidate.layout._asdict()}
             | _figures(plan, remedy.candidate)
             for remedy in plan.remedies
         ],
@@ -55,7 +55,7 @@ def layout_rows(plan: Plan) -> list[dict[str, Any]]:
         time = candidate.time
         cost = plan_cost(plan.job, candidate.layout, time, plan.cluster)
         rows.append(
-            asdict(candidate.layout)
+            candidate.layout._asdict()
             | {
                 "fits": candidate.fits,
                 "memory": candidate.memory.device_total,
@@ -71,14 +71,15 @@ def layout_rows(plan: Plan) -> list[dict[str, Any]]:
         ("memory", "seconds_per_step", "tokens_per_second_per_device", "mfu", "days", "price")
     )
     rows += [
-        asdict(rejected.layout) | {"fits": "no"} | blank | {"reason": rejected.reason}
+        rejected.layout._asdict() | {"fits": "no"} | blank | {"reason": rejected.reason}
         for rejected in plan.search.rejected
     ]
     return rows
 
 
 def _candidate(plan: Plan, candidate: Candidate) -> dict[str, Any]:
-    return {"layout": asdict(candidate.layout), "fits": candidate.fits} | _figures(plan, candidate)
+    layout = candidate.layout._asdict()
+    return {"layout": layout, "fits": candidate.fits} | _figures(plan, candidate)
 
 
 def _figures(plan: Plan, candidate: Candidate) -> dict[str, Any]:

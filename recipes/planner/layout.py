@@ -1,14 +1,12 @@
 """How a run is spread over devices."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Checkpointing = Literal["none", "selective", "full"]
 Offload = Literal["none", "cpu", "nvme"]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Degrees of parallelism and batch sizes.
 
     Devices = data × sequence × tensor × pipeline; experts are spread over `expert` of the data and
@@ -67,3 +65,14 @@ class Layout:
             what = "weights and optimizer" if self.offload_weights != "none" else "optimizer"
             parts.append(f"{what} on {self.offload_optimizer}")
         return ", ".join(parts)
+
+
+ALONE: dict[str, int | str] = {
+    "tensor": 1,
+    "pipeline": 1,
+    "sequence": 1,
+    "expert": 1,
+    "offload_optimizer": "none",
+    "offload_weights": "none",
+}
+"""What `fsft run` executes: data parallel training with ZeRO."""

@@ -1,6 +1,5 @@
 """What the formulas say of one micro batch on one device, to be set beside a traced step."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from fsft.recipes.planner.compute import FLASH_BACKWARD
@@ -26,8 +25,8 @@ def on_one_device(job: Job, layout: Layout) -> OneDevice:
 
     Gradients, which come into being while activations go, are not in `peak`.
     """
-    alone = replace(
-        layout, zero=0, data=1, tensor=1, pipeline=1, sequence=1, expert=1, gradient_accumulation=1
+    alone = layout._replace(
+        zero=0, data=1, tensor=1, pipeline=1, sequence=1, expert=1, gradient_accumulation=1
     )
     memory = plan_memory(job, alone)
     steps = (moment for moment in memory.moments if moment.phase == "train")

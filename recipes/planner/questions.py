@@ -1,15 +1,14 @@
 """Questions to the planner, from a recipe or from bare facts."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 from fsft.recipes.hardware.accelerators import find_accelerator, find_link
 from fsft.recipes.hardware.cluster import Cluster, make_cluster
 from fsft.recipes.models.from_config import load_config, load_shape, read_shape
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.job import Job
-from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
+from fsft.recipes.planner.layout import ALONE, Checkpointing, Layout, Offload
 from fsft.recipes.planner.method import Method, MethodType
 from fsft.recipes.planner.style import fsft_style
 from fsft.recipes.problems import Problem, RecipeError
@@ -24,15 +23,6 @@ _KEYS = {
     "activation_checkpointing": "checkpointing",
 }
 """Key of [parallel] to field of Layout."""
-ALONE = {
-    "tensor": 1,
-    "pipeline": 1,
-    "sequence": 1,
-    "expert": 1,
-    "offload_optimizer": "none",
-    "offload_weights": "none",
-}
-"""What `fsft run` executes: data parallel training with ZeRO."""
 
 
 def shape_of(recipe: Recipe) -> ModelShape:
@@ -161,7 +151,7 @@ def fixed_from(pairs: Mapping[str, str]) -> dict[str, Any]:
         "offload_optimizer": Offload,
         "offload_weights": Offload,
     }
-    numbers = {f.name for f in fields(Layout) if f.type == "int" or f.type is int}
+    numbers = {name for name, kind in get_type_hints(Layout).items() if kind is int}
     fixed: dict[str, Any] = {}
     problems = []
     for key, text in pairs.items():

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
@@ -132,8 +132,7 @@ def _variants(geometry: Layout, fixed: Mapping[str, Any]) -> Iterator[Layout]:
         if weights != "none" and geometry.zero != 3:
             continue
         for checkpointing in _choices(fixed, "checkpointing", CHECKPOINTING):
-            yield replace(
-                geometry,
+            yield geometry._replace(
                 checkpointing=checkpointing,
                 offload_optimizer=optimizer,
                 offload_weights=weights,
@@ -199,8 +198,7 @@ def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterat
 
 def _with_batch(job: Job, layout: Layout, micro_batch: int) -> Layout:
     share = (job.global_batch or layout.data) // layout.data
-    return replace(
-        layout,
+    return layout._replace(
         micro_batch=micro_batch,
         gradient_accumulation=max(1, share // micro_batch),
         sequence_in_tensor=layout.tensor > 1 and job.style.splits_norms,

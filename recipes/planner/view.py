@@ -10,7 +10,7 @@ from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.plan import Plan
 from fsft.recipes.planner.search import Candidate
 from fsft.recipes.planner.tables import module_table, strategy_table
-from fsft.recipes.units import format_count, format_duration
+from fsft.recipes.units import format_count, format_duration, format_span
 
 GIB = 2**30
 
@@ -81,7 +81,7 @@ def layout_cells(plan: Plan, shown: list[Candidate]) -> tuple[list[str], list[li
                 gib(candidate.memory.device_total),
                 step_seconds(candidate),
                 f"{candidate.time.mfu:.0%}" if candidate.time else "",
-                duration(cost),
+                "?" if cost.seconds is None else format_span(cost.seconds),
                 *([price(cost)] if priced else []),
             ]
         )
@@ -115,7 +115,7 @@ def why_best(plan: Plan, best: Candidate) -> str:
 def plan_table(title: str, *columns: str) -> Table:
     """An empty table in the look of all tables of a plan."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    words = {"checkpointing", "offload", "why not", "keep"}
+    words = {"checkpointing", "offload", "why not", "keep", "layout", "fsft run"}
     for index, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if not index or column in words else "right"
         table.add_column(column, justify=justify, header_style="dim")

@@ -14,7 +14,7 @@ from typing import Any
 from fsft.recipes.events import SampleShown
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
-from fsft.runtime.data.encode import encode, render
+from fsft.runtime.data.encode import IGNORED, Encoded, encode, render
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.rows import Row, read_rows
@@ -37,8 +37,9 @@ class FileLook:
     num_rows: float
     num_sampled: int
     num_unusable: int
-    """Rows among those read that are broken, empty or cannot be rendered."""
-    num_tokens: float
+    """Rows among those read that are broken, empty, too long or have nothing to learn."""
+    num_tokens: float | None
+    """As `prepare` would count them: of rows that are used; None without a tokenizer."""
     error: float
     """Half the width of the interval that holds 19 of 20 estimates; 0 where all was counted."""
 
@@ -48,7 +49,7 @@ class ShownSample:
     """A sample as the model will see it."""
 
     path: str
-    num_tokens: int
+    num_tokens: int | None
     segments: list[tuple[str, bool]]
 
 
@@ -58,11 +59,14 @@ class DataLook:
 
     files: list[FileLook]
     samples: list[ShownSample]
+    trouble: str = ""
+    """Why tokens are not counted, and samples shown without a template; empty where they are."""
 
     @property
-    def num_tokens(self) -> float:
+    def num_tokens(self) -> float | None:
         """Tokens of one epoch."""
-        return sum(file.num_tokens for file in self.files)
+        counts = [file.num_tokens for file in self.files if file.num_tokens is not None]
+        return sum(counts) if len(counts) == len(self.files) else None
 
     @property
     def error(self) -> float:
@@ -71,23 +75,29 @@ class DataLook:
 
 
 def look(recipe: Recipe, num_samples: int) -> DataLook:
-    """Look into the recipe's training files; paths must be resolved. Raises Refused."""
+    """Look into the recipe's training files; paths must be resolved.
+
+    Raises Refused where a file cannot be read.
+    """
     data = recipe.data
     parts = [_read(source) for source in data.train]
-    tokenizer = make_tokenizer(recipe, _texts(parts, data))
-    if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
-        raise Refused(
-            Problem(
-                key="data.template",
-                reason="the data holds dialogues, and the tokenizer has no chat template.",
-                example='template = "chatml"',
+    try:
+        tokenizer = make_tokenizer(recipe, _texts(parts, data))
+        if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
+            raise Refused(
+                Problem(
+                    key="data.template",
+                    reason="the data holds dialogues, and the tokenizer has no chat template.",
+                    example='template = "chatml"',
+                )
             )
-        )
+    except Refused as error:
+        return _without_tokens(parts, data, num_samples, str(error.problems[0]))
     files: list[FileLook] = []
     samples: list[ShownSample] = []
     for part in parts:
         encoded = [_encoded(row, part, data, tokenizer) for row in part.rows]
-        files.append(_counted(part, encoded))
+        files.append(_counted(part, [_num_used(one, data) for one in encoded]))
         usable = (one for one in encoded if one is not None)
         samples.extend(
             ShownSample(part.source.path, len(one.input_ids), _segments(one, tokenizer))
@@ -114,7 +124,7 @@ def _read(source: Source) -> _Part:
     path, wanted = Path(source.path), source.max_samples
     most = min(MOST_ROWS, wanted or MOST_ROWS)
     rows = list(islice(read_rows(path), most + 1))
-    if len(rows) <= MOST_ROWS:
+    if len(rows) <= most or wanted == most:
         rows = rows[:most]
         whole = RowSample(rows, [1.0] * len(rows), float(len(rows)))
         return _Part(source, source_format(source), whole, True)
@@ -143,7 +153,7 @@ def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
     return None if sample.is_empty else sample
 
 
-def _encoded(row: Row, part: _Part, data: Data, tokenizer: Any) -> Any:
+def _encoded(row: Row, part: _Part, data: Data, tokenizer: Any) -> Encoded | None:
     sample = _sample(row, part, data)
     if sample is None:
         return None
@@ -153,11 +163,18 @@ def _encoded(row: Row, part: _Part, data: Data, tokenizer: Any) -> Any:
         return None
 
 
-def _counted(part: _Part, encoded: Sequence[Any]) -> FileLook:
+def _num_used(one: Encoded | None, data: Data) -> int:
+    """Tokens of a row that are trained on; 0 where `prepare` would leave it out."""
+    if one is None or (len(one.input_ids) > data.sequence_length and data.too_long == "drop"):
+        return 0
+    labels = one.labels[: data.sequence_length]
+    return len(labels) if (labels != IGNORED).any() else 0
+
+
+def _counted(part: _Part, lengths: Sequence[int]) -> FileLook:
     """Tokens by the ratio of tokens to size among the rows that were read."""
-    lengths = [0 if one is None else len(one.input_ids) for one in encoded]
     sizes, number = part.sample.sizes, len(lengths)
-    ratio = sum(lengths) / sum(sizes)
+    ratio = sum(lengths) / sum(sizes) if sizes else 0.0
     error = 0.0
     if not part.is_whole and number > 1:
         # Cochran, Sampling Techniques, the variance of a ratio estimate.
@@ -170,12 +187,43 @@ def _counted(part: _Part, encoded: Sequence[Any]) -> FileLook:
         format=part.format,
         num_rows=part.sample.num_rows,
         num_sampled=number,
-        num_unusable=sum(one is None for one in encoded),
+        num_unusable=sum(length == 0 for length in lengths),
         num_tokens=ratio * part.sample.whole,
         error=error,
     )
 
 
-def _segments(one: Any, tokenizer: Any) -> list[tuple[str, bool]]:
+def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, trouble: str) -> DataLook:
+    """Shapes, rows and samples as they are in the files."""
+    files: list[FileLook] = []
+    samples: list[ShownSample] = []
+    for part in parts:
+        read = [_sample(row, part, data) for row in part.rows]
+        broken = sum(sample is None for sample in read)
+        number = len(part.rows)
+        files.append(
+            FileLook(part.source.path, part.format, part.sample.num_rows, number, broken, None, 0.0)
+        )
+        usable = (sample for sample in read if sample is not None)
+        samples.extend(
+            ShownSample(part.source.path, None, _turns(sample, data))
+            for sample in islice(usable, num_samples - len(samples))
+        )
+    return DataLook(files, samples, trouble)
+
+
+def _turns(sample: Sample, data: Data) -> list[tuple[str, bool]]:
+    if sample.text:
+        return [(sample.text, True)]
+    return [
+        (
+            f"{message['role']}: {message['content']}\n",
+            data.loss_on == "all" or message["role"] == "assistant",
+        )
+        for message in sample.messages
+    ]
+
+
+def _segments(one: Encoded, tokenizer: Any) -> list[tuple[str, bool]]:
     shown: SampleShown = sample_shown(one, tokenizer)
     return shown.segments

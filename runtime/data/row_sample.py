@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.rows import Row, parse_line, read_rows
@@ -23,7 +24,7 @@ class RowSample:
     @property
     def num_rows(self) -> float:
         """Rows of the whole file; an estimate where sizes differ."""
-        return self.whole * len(self.sizes) / sum(self.sizes)
+        return self.whole * len(self.sizes) / sum(self.sizes) if self.sizes else 0.0
 
 
 def sample_rows(path: Path, number: int) -> RowSample:
@@ -44,16 +45,24 @@ def _from_lines(path: Path, number: int) -> RowSample:
         for place in sorted(places.sample(range(size), min(number, size))):
             file.seek(place)
             file.readline()
-            if line := file.readline():
+            if line := _next_row(file):
                 rows.append(parse_line(len(rows) + 1, line))
                 sizes.append(float(len(line)))
     return RowSample(rows, sizes, float(size))
 
 
+def _next_row(file: BinaryIO) -> bytes:
+    """The next line that is not blank; none at the end of the file."""
+    line = file.readline()
+    while line and not line.strip():
+        line = file.readline()
+    return line
+
+
 def _from_list(path: Path, number: int) -> RowSample:
     rows = list(read_rows(path))
-    step = max(1, len(rows) // number)
-    kept = rows[::step][:number]
+    number = min(number, len(rows))
+    kept = [rows[index * len(rows) // number] for index in range(number)]
     return RowSample(kept, [1.0] * len(kept), float(len(rows)))
 
 

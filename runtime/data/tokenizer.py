@@ -49,6 +49,15 @@ def _load(recipe: Recipe) -> Any:
             recipe.model.path, revision=recipe.model.revision or "main"
         )
     except (OSError, ValueError) as error:
+        if not Path(str(recipe.model.path)).is_dir():
+            raise Refused(
+                Problem(
+                    key="model.path",
+                    reason=f"the tokenizer of `{recipe.model.path}` is not on this machine, and "
+                    "could not be fetched.",
+                    example="a folder in Hugging Face format, or a machine with a network",
+                )
+            ) from None
         raise Refused(
             Problem(
                 key="model.path",

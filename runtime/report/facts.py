@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fsft.recipes.events import Event, Step, TrainFinished, TrainStarted, steps_of
+from fsft.recipes.lock import Expected
 from fsft.recipes.planner.flops import classical_flops
 
 FINAL_STEPS = 10
@@ -49,6 +50,8 @@ class ReportFacts:
     peak_memory_bytes: int
     """The largest of all processes."""
     peak_memory_bytes_per_process: list[int]
+    planned: Expected
+    """What the planner expected before the run."""
     first_loss: float
     final_loss: float
     """The mean of the last steps."""
@@ -64,6 +67,11 @@ class ReportFacts:
     data: dict[str, Any]
     """What was read, used and left out."""
 
+    @property
+    def seconds_per_step(self) -> float:
+        """The mean."""
+        return self.train_seconds / self.steps
+
 
 def report_facts(
     events: Sequence[Event],
@@ -74,6 +82,7 @@ def report_facts(
     stage_seconds: Mapping[str, float],
     data: Mapping[str, Any],
     evaluation: Mapping[str, Any],
+    planned: Expected,
 ) -> ReportFacts:
     """All figures of a finished run; `events` belong to its last training from the start."""
     steps = steps_of(iter(_since_last_start(events)))
@@ -110,6 +119,7 @@ def report_facts(
         mfu=tflops / start.peak_tflops if start.peak_tflops else None,
         peak_memory_bytes=max(memory, default=0),
         peak_memory_bytes_per_process=memory,
+        planned=planned,
         first_loss=steps[0].loss,
         final_loss=sum(step.loss for step in last) / len(last),
         loss_curve=[(step.step, step.loss) for step in thinned(steps, MAX_CURVE_POINTS)],

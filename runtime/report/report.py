@@ -6,6 +6,7 @@ from typing import Any
 
 from fsft import __version__
 from fsft.recipes.events import read_events
+from fsft.recipes.lock import expected_of
 from fsft.recipes.units import format_count, format_duration, format_gib
 from fsft.runtime.context import StageContext
 from fsft.runtime.report.facts import ReportFacts, report_facts
@@ -57,6 +58,7 @@ def _gather(context: StageContext) -> ReportFacts:
         stage_seconds={name: stage.seconds for name, stage in run.finished_stages().items()},
         data=json.loads(run.data_info.read_text(encoding="utf-8")),
         evaluation=json.loads(run.evaluation.read_text(encoding="utf-8")),
+        planned=expected_of(run.lock_file),
     )
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from fsft.recipes.lock import Expected, expected_of
 from fsft.recipes.problems import Refused
 from fsft.recipes.run_files import RunFiles
-from fsft.wizard.monitor.run_state import Expected, expected_of, find_run, is_alive, log_tail
+from fsft.wizard.monitor.run_state import find_run, is_alive, log_tail
 
 NOBODY = 2**22 + 1
 """More than Linux gives to any process."""
@@ -35,14 +36,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_plan_is_read_from_the_lock(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
-    assert expected_of(run) == Expected()
-    run.lock_file.write_text(
+    lock = make_run(tmp_path).lock_file
+    assert expected_of(lock) == Expected()
+    lock.write_text(
         "[plan]\nseconds_per_step = 2.5\n[plan.device_memory_bytes]\nlow = 1.0\nhigh = 9.0\n"
     )
-    assert expected_of(run) == Expected(9.0, 2.5)
-    run.lock_file.write_text("= broken")
-    assert expected_of(run) == Expected()
+    assert expected_of(lock) == Expected(1.0, 9.0, 2.5)
+    lock.write_text("= broken")
+    assert expected_of(lock) == Expected()
 
 
 def test_a_run_is_alive_as_long_as_its_process(tmp_path: Path) -> None:

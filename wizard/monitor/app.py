@@ -1,5 +1,7 @@
 """`fsft watch`: the monitor as a program of its own."""
 
+import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import App
@@ -19,13 +21,16 @@ class WatchApp(App[None]):
         Binding("ctrl+c", "quit", "Quit", id="interrupt", priority=True, show=False),
     ]
 
-    def __init__(self, run: RunFiles, *, theme: str = "dark") -> None:
+    def __init__(
+        self, run: RunFiles, *, theme: str = "dark", clock: Callable[[], float] = time.time
+    ) -> None:
         super().__init__()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = THEMES[theme]
         self._files = run
+        self._clock = clock
 
     def on_mount(self) -> None:
         """Straight to the run."""
-        self.push_screen(MonitorScreen(self._files), lambda _: self.exit())
+        self.push_screen(MonitorScreen(self._files, self._clock), lambda _: self.exit())

@@ -1,9 +1,7 @@
-"""What a run's folder tells besides its events: the plan, the logs, whether it is alive."""
+"""What a run's folder tells besides its events: the logs, whether it is alive."""
 
 import re
-import tomllib
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -11,17 +9,7 @@ import psutil
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.run_files import RunFiles
 
-
 _OTHER_RANK = re.compile(r"rank-?[1-9]")
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What the planner expected; None where it expected nothing."""
-
-    memory: float | None = None
-    """Bytes of a device, the upper end."""
-    seconds_per_step: float | None = None
 
 
 def find_run(path: Path | None, runs: Path) -> RunFiles:
@@ -45,16 +33,6 @@ def find_run(path: Path | None, runs: Path) -> RunFiles:
             Problem(file=str(runs), reason="holds no run yet.", example="fsft run quickstart")
         )
     return RunFiles(max(found, key=lambda file: file.stat().st_mtime).parent)
-
-
-def expected_of(run: RunFiles) -> Expected:
-    """The plan that the lock keeps."""
-    try:
-        plan = tomllib.loads(run.lock_file.read_text(encoding="utf-8")).get("plan", {})
-    except (OSError, ValueError):
-        return Expected()
-    memory = plan.get("device_memory_bytes", {})
-    return Expected(memory.get("high"), plan.get("seconds_per_step"))
 
 
 def is_alive(run: RunFiles) -> bool:

@@ -1,6 +1,7 @@
 """A run on the screen, brought up to date twice a second; it does not notice."""
 
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import work
@@ -12,9 +13,10 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Footer, Markdown, Static
 
 from fsft.recipes.events import EventReader
+from fsft.recipes.lock import expected_of
 from fsft.recipes.run_files import RunFiles
 from fsft.wizard.monitor.chart import chart
-from fsft.wizard.monitor.run_state import expected_of, log_tail
+from fsft.wizard.monitor.run_state import log_tail
 from fsft.wizard.monitor.snapshot import Snapshot, follow
 from fsft.wizard.monitor.view import figure_lines, head, stage_lines
 from fsft.wizard.widgets.lines import Lines
@@ -34,9 +36,10 @@ class MonitorScreen(Screen[None]):
         Binding("p", "show('progress')", "Progress", id="progress"),
     ]
 
-    def __init__(self, run: RunFiles) -> None:
+    def __init__(self, run: RunFiles, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self._files = run
+        self._clock = clock
         self._reader = EventReader(run.events_file)
         self._chose = False
         self.snapshot = Snapshot()
@@ -88,12 +91,12 @@ class MonitorScreen(Screen[None]):
             self._read_report()
 
     def _show(self) -> None:
-        snapshot, now = self.snapshot, time.time()
+        snapshot, now = self.snapshot, self._clock()
         set_text(
             self.query_one("#run-head", Static), head(snapshot, self._files, now), resizes=False
         )
         set_text(self.query_one("#stages", Static), _joined(stage_lines(snapshot, now)))
-        figures = figure_lines(snapshot, expected_of(self._files))
+        figures = figure_lines(snapshot, expected_of(self._files.lock_file))
         set_text(self.query_one("#figures", Static), _joined(figures), resizes=False)
         curve = self.query_one("#curve", Static)
         drawn = chart(snapshot.losses, curve.size.width - 1, curve.size.height - 1)

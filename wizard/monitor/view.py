@@ -2,9 +2,10 @@
 
 from textual.content import Content
 
+from fsft.recipes.lock import Expected, expected_of
 from fsft.recipes.run_files import RunFiles
 from fsft.recipes.units import format_count, format_duration, format_gib
-from fsft.wizard.monitor.run_state import Expected, expected_of, is_alive
+from fsft.wizard.monitor.run_state import is_alive
 from fsft.wizard.monitor.snapshot import Snapshot, StageState
 
 _GLYPHS = {
@@ -55,7 +56,7 @@ def figure_lines(snapshot: Snapshot, expected: Expected) -> list[Content]:
     if snapshot.mfu is not None:
         rows.append(("MFU", f"{snapshot.mfu:.1%} of measured peak"))
     if snapshot.memory:
-        planned = format_gib(expected.memory) if expected.memory else ""
+        planned = format_gib(expected.memory_high) if expected.memory_high else ""
         rows.append(("memory", _beside(format_gib(snapshot.memory), planned)))
     if snapshot.checkpoint:
         rows.append(("checkpoint", f"step {snapshot.checkpoint.step}"))
@@ -68,7 +69,7 @@ def figure_lines(snapshot: Snapshot, expected: Expected) -> list[Content]:
 def text_lines(snapshot: Snapshot, run: RunFiles, now: float) -> list[str]:
     """All of it without colour, for where there is no terminal."""
     lines = [head(snapshot, run, now), *stage_lines(snapshot, now)]
-    lines += figure_lines(snapshot, expected_of(run))
+    lines += figure_lines(snapshot, expected_of(run.lock_file))
     return [line.plain.rstrip() for line in lines] + list(snapshot.messages)
 
 

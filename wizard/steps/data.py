@@ -44,9 +44,10 @@ class DataStep(StepPane):
 
 def counted(data: DataFacts) -> Content:
     """Formats, rows and tokens, with the error of what was extrapolated."""
-    if data.trouble:
-        return Content.from_markup("[$warning]? $x[/]", x=data.trouble)
     shapes = ", ".join(f"{file}: {shape}" for file, shape in data.formats)
+    if data.trouble:
+        told = Content.from_markup("[$warning]? $x[/]", x=data.trouble)
+        return Content.assemble(told, (f"\n{shapes}", "dim"))
     about = f" ± {format_count(data.error)}" if data.error else ""
     how = f" (from {data.num_sampled:,} rows)" if data.error else ""
     return Content.from_markup(
@@ -61,7 +62,9 @@ def counted(data: DataFacts) -> Content:
 
 def sample(shown: Shown) -> Content:
     """A sample; what is learned stands between ⟦ ⟧, in colour."""
-    parts = [Content.from_markup("[dim]$x tokens[/] ", x=str(shown.num_tokens))]
+    parts = []
+    if shown.num_tokens is not None:
+        parts.append(Content.from_markup("[dim]$x tokens[/] ", x=str(shown.num_tokens)))
     for text, learned in shown.segments:
         flat = text.replace("\n", "⏎")
         if learned:

@@ -8,9 +8,10 @@ from typing import ClassVar, get_args
 from textual.widget import Widget
 from textual.widgets import Static
 
+from fsft.recipes.planner.layout import ALONE
 from fsft.recipes.planner.method import MethodType
 from fsft.recipes.planner.plan import Plan, make_plan
-from fsft.recipes.planner.questions import ALONE, method_of
+from fsft.recipes.planner.questions import method_of
 from fsft.recipes.planner.view import gib, plan_table, step_seconds
 from fsft.recipes.wording import field_at
 from fsft.wizard.outlook import Outlook

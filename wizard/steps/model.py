@@ -34,11 +34,12 @@ class ModelStep(StepPane):
     def show_more(self, outlook: Outlook) -> None:
         """The models that match, and the shape of the one that is answered."""
         typed = outlook.draft.answers.get(MODEL, "")
-        known = outlook.planning.plan is not None and not outlook.problems.get(MODEL)
+        is_wrong = bool(outlook.problems.get(MODEL))
         self.query_one(Lookup).narrow("" if typed == QUICKSTART else typed)
         shape = self.query_one("#shape", Static)
-        text = Content.styled(outlook.planning.trouble, "$warning")
-        if outlook.planning.plan and known:
+        # What is wrong stands beside the field already.
+        text = Content.styled("" if is_wrong else outlook.planning.trouble, "$warning")
+        if outlook.planning.plan and not is_wrong:
             text = describe(outlook.planning.plan.job.shape)
         set_text(shape, text, resizes=False)
 

@@ -21,6 +21,7 @@ class StepPane(VerticalScroll, can_focus=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "app.focus_next", "Next field", show=False),
         Binding("up", "app.focus_previous", "Previous field", show=False),
+        Binding("enter", "app.next", "Next step"),
     ]
 
     step: ClassVar[Step]
@@ -36,6 +37,7 @@ class StepPane(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id=f"step-{self.step}")
         self._fields: list[Field] = []
+        self._outlook: Outlook | None = None
 
     def compose(self) -> ComposeResult:
         """The introduction, each question, and what belongs under them."""
@@ -57,13 +59,25 @@ class StepPane(VerticalScroll, can_focus=False):
 
     def show(self, outlook: Outlook) -> None:
         """Bring everything up to date."""
+        self._outlook = outlook
         for field in self._fields:
-            field.show(outlook, self.instead(field.question.key, outlook))
+            key = field.question.key
+            unset = "" if outlook.answers[key].text else "not set"
+            field.show(outlook, self.instead(key, outlook) or unset)
         self.show_more(outlook)
 
     def instead(self, _key: str, _outlook: Outlook) -> str:
         """What stands in grey where nothing was answered."""
         return ""
+
+    def on_resize(self) -> None:
+        """Tables and bars are as wide as there is room."""
+        self.call_after_refresh(self._show_more_again)
+
+    def _show_more_again(self) -> None:
+        # Not what was known when the size changed: answers may have come since.
+        if self._outlook:
+            self.show_more(self._outlook)
 
     def show_more(self, outlook: Outlook) -> None:
         """Bring what is not a question up to date."""

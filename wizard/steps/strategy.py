@@ -33,7 +33,7 @@ class StrategyStep(StepPane):
         super().__init__()
         self._rows: list[Candidate] = []
         self._plan: Plan | None = None
-        self._shown: tuple[Plan | None, float | None] = (None, None)
+        self._shown: tuple[Plan | None, float | None, int] = (None, None, 0)
 
     def below(self) -> Iterable[Widget]:
         """The tables, one in sight at a time."""
@@ -51,10 +51,10 @@ class StrategyStep(StepPane):
 
     def show_more(self, outlook: Outlook) -> None:
         """The table in sight; nothing moves where nothing changed."""
-        shown = (outlook.planning.open_plan, outlook.length.tokens)
+        shown = (outlook.planning.open_plan, outlook.length.tokens, self.size.width)
         if shown != self._shown:
             self._shown = shown
-            self._plan = _with_budget(*shown)
+            self._plan = _with_budget(*shown[:2])
             self._show_table()
 
     @on(TabbedContent.TabActivated)
@@ -75,9 +75,9 @@ class StrategyStep(StepPane):
         self._rows = list(plan.search.candidates[:SHOWN]) if plan else []
         columns, cells = layout_cells(plan, self._rows) if plan else ([], [])
         notes = ["" if row.fits == "yes" else "may fit" for row in self._rows]
-        head, lines = _aligned(columns, cells, notes)
-        set_text(self.query_one("#layout-head", Static), head, resizes=False)
         table = self.query_one("#layouts", Rows)
+        head, lines = _aligned(columns, cells, notes, table.size.width)
+        set_text(self.query_one("#layout-head", Static), head, resizes=False)
         table.show(lines)
         self._show_bar(table.cursor)
 
@@ -90,7 +90,7 @@ class StrategyStep(StepPane):
             return
         memory = self._rows[index].memory
         room, family = plan.cluster.accelerator.memory, plan.job.style.family
-        filled = bar(memory, room, family, max(20, (self.size.width or 60) - 6))
+        filled = bar(memory, room, family, max(20, self.size.width - 4))
         set_text(view, Content("\n").join([filled, legend(memory)]), resizes=False)
 
     @on(Rows.Moved, "#layouts")
@@ -121,19 +121,19 @@ def _answers(candidate: Candidate) -> dict[str, str]:
 
 
 def _aligned(
-    columns: list[str], rows: list[list[str]], notes: list[str]
+    columns: list[str], rows: list[list[str]], notes: list[str], width: int
 ) -> tuple[Content, list[Content]]:
-    """A heading and lines, each column as wide as its widest cell."""
-    widths = [
-        max(len(name), *(len(row[place]) for row in rows)) if rows else len(name)
-        for place, name in enumerate(columns)
-    ]
+    """A heading and lines, each column as wide as its widest cell, all within `width` if it can."""
+    # Data parallelism is the same in all rows as long as nothing else divides the devices.
+    kept = [n for n, name in enumerate(columns) if name != "DP" or len({r[n] for r in rows}) > 1]
+    widths = {n: max(len(columns[n]), *(len(row[n]) for row in rows), 1) for n in kept}
+    gap = "  " if sum(widths.values()) + 2 * len(kept) + 4 <= width else " "
 
     def line(cells: list[str]) -> str:
-        return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        return gap.join(f"{cells[n]:>{widths[n]}}" for n in kept)
 
     lines = [
-        Content.assemble(line(row), (f"  {note}", "$warning"))
+        Content.assemble(line(row), (f" {note}", "$warning"))
         for row, note in zip(rows, notes, strict=True)
     ]
     return Content.styled(f"  {line(columns)}", "dim"), lines

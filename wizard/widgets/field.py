@@ -54,7 +54,9 @@ class Field(Vertical):
     def __init__(self, question: Question) -> None:
         super().__init__(id=f"field-{question.key.replace('.', '-')}")
         self.question = question
-        self._sent: str | None = None
+        self._sent: list[str] = []
+        """What was typed here since the field got the focus and may not have come back yet."""
+        self._text = ""
         self._input = AnswerInput(compact=True)
         self._choice = Choice(question.choices)
         self._origin = Label("", classes="origin")
@@ -82,23 +84,33 @@ class Field(Vertical):
         self.set_class(answer.origin == "you", "-given")
         problems = outlook.problems.get(self.question.key, ())
         self.set_class(bool(problems), "-wrong")
-        text = Content("\n").join(
-            Content.from_markup("[$error]✗ $x[/]", x=_said(problem)) for problem in problems
-        )
-        set_text(self._problem, text)
+        lines = [Content.from_markup("[$error]✗ $x[/]", x=_said(each)) for each in problems]
+        doubt = outlook.doubts.get(self.question.key)
+        self.set_class(bool(doubt), "-doubted")
+        if doubt:
+            lines.append(Content.from_markup("[$warning]? $x[/]", x=doubt))
+        set_text(self._problem, Content("\n").join(lines))
 
     def _show_value(self, text: str, given: str, instead: str) -> None:
+        self._text = text
+        self._input.placeholder = instead or (text if not given else "")
+        # Nobody likes a field that changes under their hands, or lags behind them.
+        if self._control.has_focus and given in self._sent:
+            del self._sent[: self._sent.index(given)]
+            return
+        self._sent.clear()
         if self.question.choices:
             self._choice.value = text
-            return
+        else:
+            self._put(text)
+
+    def _put(self, text: str) -> None:
+        """Show a text that was not typed here just now."""
         control = self._input
-        control.placeholder = instead or (text if not given else "")
-        # Nobody likes a field that changes under their hands.
-        if control.has_focus and given == self._sent:
-            return
         if control.value != text:
             with control.prevent(Input.Changed):
                 control.value = text
+            control.cursor_position = len(text) if control.has_focus else 0
 
     def focus_control(self) -> None:
         """Put the cursor where the answer is typed."""
@@ -122,19 +134,17 @@ class Field(Vertical):
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Tell what is asked."""
-        self._sent = None
+        self._sent.clear()
         self.post_message(self.Entered(self.question))
 
     def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
         """An emptied field shows its default again."""
-        if self._sent == "" and not self.question.choices:
-            control = self._input
-            with control.prevent(Input.Changed):
-                control.value = control.placeholder
-        self._sent = None
+        if self._sent[-1:] == [""]:
+            self._put(self._text)
+        self._sent.clear()
 
     def _send(self, text: str) -> None:
-        self._sent = text.strip()
+        self._sent.append(text.strip())
         self.post_message(self.Answered(self.question.key, text))
 
 

@@ -3,7 +3,6 @@
 from textual.content import Content
 from textual.widgets import Static
 
-from fsft.recipes.planner.cost import Cost
 from fsft.recipes.planner.ranges import memory_range, time_range
 from fsft.recipes.planner.search import Candidate
 from fsft.recipes.planner.view import gib, why_best
@@ -33,7 +32,10 @@ def verdict(outlook: Outlook) -> Content:
         return _marked("$warning", "?", f"no plan: {planning.trouble}")
     best = planning.best
     if best is None:
-        return _marked("$error", "✗", f"too big for {planning.plan.cluster.accelerator.name}")
+        # Of what was tried, the last needs the least.
+        rejected = planning.plan.search.rejected
+        why = rejected[-1].reason if rejected else "there is no layout for these devices"
+        return _marked("$error", "✗", f"does not fit: {why}")
     if best.fits != "yes":
         return _marked("$warning", "?", f"may fit: {best.layout.name}")
     return _marked("$success", "✓", f"fits: {best.layout.name}")
@@ -94,7 +96,7 @@ def _costs(outlook: Outlook, best: Candidate) -> list[Content]:
         if length.money is not None:
             figures.append(f"costs {length.money:,.2f}")
         if length.device_hours is not None:
-            figures.append(f"{length.device_hours:,.1f} device hours")
+            figures.append(f"{_amount(length.device_hours)} device hours")
     elif outlook.facts.measuring:
         figures.append("counting tokens …")
     else:
@@ -113,8 +115,9 @@ def _remedies(outlook: Outlook, number: int) -> list[Content]:
         return [Content.styled("nothing that fsft knows to change would help", "dim")]
     found = [
         Content.from_markup(
-            "[b]would fit:[/b] $change, $gib GiB",
+            "[b]would fit:[/b] $change$only, $gib GiB",
             change=remedy.change,
+            only=" (fsft run cannot yet)" if remedy.change.startswith("method.") else "",
             gib=gib(remedy.candidate.memory.device_total),
         )
         for remedy in plan.remedies
@@ -129,17 +132,17 @@ def _trouble(outlook: Outlook) -> Content:
         return Content("")
     more = f", and {len(keys) - 1} more" if len(keys) > 1 else ""
     question = BY_KEY[keys[0]]
-    return _marked("$error", "✗", f"to answer: {TITLES[question.step]}, {question.label}{more}")
+    where = dict.fromkeys((TITLES[question.step], question.label))
+    return _marked("$error", "✗", f"to answer: {', '.join(where)}{more}")
 
 
 def _marked(colour: str, glyph: str, text: str) -> Content:
     return Content.from_markup(f"[bold {colour}]{glyph} $text[/]", text=text)
 
 
+def _amount(number: float) -> str:
+    return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
+
+
 def _time(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days" if seconds > 2 * 86400 else format_duration(seconds)
-
-
-def cost_text(cost: Cost) -> str:
-    """Days and price of a layout in a table's cell."""
-    return "" if cost.seconds is None else _time(cost.seconds)

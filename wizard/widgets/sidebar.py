@@ -3,12 +3,12 @@
 from textual.content import Content
 
 from fsft.wizard.outlook import Outlook
-from fsft.wizard.questions import STEPS, TITLES, Step
+from fsft.wizard.questions import BY_KEY, STEPS, TITLES, Step
 from fsft.wizard.widgets.lines import Rows
 
 
 class Sidebar(Rows):
-    """Enter or a click goes to a step; ✗ has a problem, ✓ was answered, · is by default."""
+    """Enter or a click goes to a step; its sign says how it stands (see help.py)."""
 
     def __init__(self) -> None:
         super().__init__(id="sidebar")
@@ -18,7 +18,7 @@ class Sidebar(Rows):
         lines = []
         for number, step in enumerate(STEPS, start=1):
             mark = _mark(outlook, step, seen)
-            style = "$error" if mark == "✗" else ""
+            style = {"✗": "$error", "?": "$warning"}.get(mark, "")
             lines.append(Content.styled(f"{number} {TITLES[step]:<12}{mark}", style))
         self.show(lines)
         if not self.has_focus:
@@ -28,4 +28,6 @@ class Sidebar(Rows):
 def _mark(outlook: Outlook, step: Step, seen: frozenset[Step]) -> str:
     if outlook.problems_in(step):
         return "✗"
+    if any(BY_KEY[key].step == step for key in outlook.doubts):
+        return "?"
     return "✓" if outlook.is_touched(step) or step in seen else "·"

@@ -52,6 +52,12 @@ def full_name(name: str) -> str | None:
     return entry.name
 
 
+def matching_names(typed: str) -> list[str]:
+    """The models whose names hold every word of `typed`, in any case."""
+    words = typed.lower().replace("/", " ").split()
+    return [name for name in catalogue() if all(word in name.lower() for word in words)]
+
+
 def nearest_names(name: str, limit: int = 3) -> list[str]:
     """Names of the catalogue that look like `name`, the most alike first."""
     known = _by_key()

@@ -45,6 +45,8 @@ def show(
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
         _show(seen)
+    if seen.trouble and not as_json:
+        raise Refused(seen.trouble)
 
 
 def _read(recipe: str, overrides: list[str]) -> "Recipe":

@@ -17,28 +17,34 @@ def show_look(seen: DataLook, console: Console) -> None:
     for file in seen.files:
         about = "≈ " if file.error else ""
         table.add_row(
-            file.path,
+            Text(file.path),
             file.format,
             f"{about}{round(file.num_rows):,}",
             f"{file.num_unusable} of {file.num_sampled:,}" if file.num_unusable else "",
-            f"{format_count(float(file.num_tokens))}{_error(file.error)}",
+            _tokens(file.num_tokens, file.error),
         )
     console.print(table)
-    console.print(
-        f"[bold]{format_count(float(seen.num_tokens))}{_error(seen.error)} tokens[/bold] an epoch\n"
-    )
+    if seen.num_tokens is not None:
+        console.print(f"[bold]{_tokens(seen.num_tokens, seen.error)} tokens[/bold] an epoch\n")
     is_coloured = console.is_terminal and not console.no_color
     for sample in seen.samples:
         console.print(_sample(sample, marks=not is_coloured), soft_wrap=True)
 
 
-def _error(error: float) -> str:
-    return f" ± {format_count(error)}" if error else ""
+def _tokens(number: float | None, error: float) -> str:
+    if number is None:
+        return "not counted"
+    return (
+        f"{format_count(float(number))} ± {format_count(error)}"
+        if error
+        else format_count(float(number))
+    )
 
 
 def _sample(sample: ShownSample, *, marks: bool) -> Text:
     """What is learned is green, or stands between ⟦ ⟧ where there is no colour."""
-    text = Text(f"{sample.num_tokens} tokens: ", style="bold")
+    length = "" if sample.num_tokens is None else f"{sample.num_tokens} tokens: "
+    text = Text(length, style="bold")
     for segment, learned in sample.segments:
         shown = f"⟦{segment}⟧" if learned and marks else segment
         text.append(

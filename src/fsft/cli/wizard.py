@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -20,10 +21,16 @@ def wizard(context: typer.Context) -> None:
         _serve(options, context.args)
         return
     draft = _draft(options)
-    if options.yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if options.yes or not _is_seen():
         _write(options, draft)
     else:
         _ask(options, draft)
+
+
+def _is_seen() -> bool:
+    """There is a terminal, or a browser through textual-serve, which brings a driver of its own."""
+    is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    return is_terminal or "TEXTUAL_DRIVER" in os.environ
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,10 +96,26 @@ def _draft(options: argparse.Namespace) -> "Draft":
     if len(lengths := [key for key in LENGTHS if key in given]) > 1:
         flags = ", ".join(BY_KEY[key].flag for key in lengths)
         raise RecipeError(Problem(file=flags, reason="only one of them can be given."))
-    draft = Draft(opened=open_recipe(options.recipe) if options.recipe else None)
+    draft = Draft(opened=open_recipe(_own(options.recipe)) if options.recipe else None)
     for key, text in given.items():
         draft = draft.answer(key, text)
     return draft
+
+
+def _own(recipe: Path) -> Path:
+    """The recipe, if it is one that a person may change; raises RecipeError for a shipped one."""
+    from fsft.recipes.problems import Problem, RecipeError
+    from fsft.recipes.shipped import is_file, shipped_recipes
+
+    if str(recipe) in shipped_recipes() and not is_file(recipe):
+        raise RecipeError(
+            Problem(
+                file=str(recipe),
+                reason="ships with fsft; make one of your own out of it.",
+                example=f"fsft recipe new my-run.toml --from {recipe}",
+            )
+        )
+    return recipe
 
 
 def _facts() -> "Facts":

@@ -43,8 +43,8 @@ def test_the_stages_of_a_pipeline_hold_the_whole_model_once(question: Job, layou
 @given(JOBS, LAYOUTS)
 def test_more_data_parallel_ranks_never_need_more_memory(question: Job, layout: Layout) -> None:
     # Beside two ranks: the first brings a communicator.
-    few = replace(layout, data=max(2, layout.data))
-    many = replace(few, data=2 * few.data)
+    few = layout._replace(data=max(2, layout.data))
+    many = few._replace(data=2 * few.data)
     assert (
         plan_memory(question, many).device_total <= plan_memory(question, few).device_total * SLACK
     )
@@ -55,19 +55,19 @@ def test_a_higher_zero_stage_never_holds_more_states(question: Job, layout: Layo
     if layout.pipeline > 1 or layout.zero == 3:
         return
     lower = plan_memory(question, layout).moments[-1]
-    higher = plan_memory(question, replace(layout, zero=layout.zero + 1)).moments[-1]
+    higher = plan_memory(question, layout._replace(zero=layout.zero + 1)).moments[-1]
     assert higher.total <= lower.total * SLACK
 
 
 @given(JOBS, LAYOUTS)
 def test_more_tensor_parallel_ranks_never_allocate_more(question: Job, layout: Layout) -> None:
-    wider = replace(layout, tensor=2 * layout.tensor)
+    wider = layout._replace(tensor=2 * layout.tensor)
     assert plan_memory(question, wider).allocated <= plan_memory(question, layout).allocated * SLACK
 
 
 @given(JOBS, LAYOUTS)
 def test_a_larger_micro_batch_never_needs_less(question: Job, layout: Layout) -> None:
-    larger = replace(layout, micro_batch=2 * layout.micro_batch)
+    larger = layout._replace(micro_batch=2 * layout.micro_batch)
     assert plan_memory(question, larger).allocated >= plan_memory(question, layout).allocated
 
 
@@ -80,7 +80,7 @@ def test_longer_sequences_never_need_less(question: Job, layout: Layout) -> None
 @given(JOBS, LAYOUTS)
 def test_checkpointing_more_never_keeps_more(question: Job, layout: Layout) -> None:
     kept = [
-        plan_memory(question, replace(layout, checkpointing=mode)).moments[0].activations
+        plan_memory(question, layout._replace(checkpointing=mode)).moments[0].activations
         for mode in ("none", "selective", "full")
     ]
     assert kept == sorted(kept, reverse=True)

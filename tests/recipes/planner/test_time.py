@@ -106,8 +106,8 @@ def test_small_micro_batches_wait_for_the_host() -> None:
 
 def test_offloading_costs_time() -> None:
     layout = Layout(zero=3, data=8, micro_batch=2)
-    offloaded = replace(layout, offload_optimizer="cpu")
-    everything = replace(layout, offload_optimizer="nvme", offload_weights="nvme")
+    offloaded = layout._replace(offload_optimizer="cpu")
+    everything = layout._replace(offload_optimizer="nvme", offload_weights="nvme")
     assert seconds(layout) < seconds(offloaded) < seconds(everything)
 
 

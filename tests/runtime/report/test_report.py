@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsft.recipes.events import Event, Step, TrainFinished, TrainStarted
+from fsft.recipes.lock import Expected
 from fsft.runtime.report.facts import ReportFacts, report_facts, thinned
 from fsft.runtime.report.plot import plot_loss, smoothed
 from fsft.runtime.report.report import render
@@ -38,6 +39,7 @@ DATA: dict[str, Any] = {
         }
     }
 }
+NOTHING = Expected()
 EVALUATION: dict[str, Any] = {
     "exact_match": 0.5,
     "num_questions": 2,
@@ -85,7 +87,7 @@ def ended(*memory: int, stopped: bool = False) -> TrainFinished:
     return TrainFinished(step=3, stopped=stopped, memory_bytes=list(memory))
 
 
-def facts_of(events: list[Event]) -> ReportFacts:
+def facts_of(events: list[Event], planned: Expected = NOTHING) -> ReportFacts:
     return report_facts(
         events,
         name="run",
@@ -94,7 +96,20 @@ def facts_of(events: list[Event]) -> ReportFacts:
         stage_seconds={"prepare": 1.0, "train": 61.0},
         data=DATA,
         evaluation=EVALUATION,
+        planned=planned,
     )
+
+
+def test_what_was_planned_stands_beside_what_was_measured() -> None:
+    events: list[Event] = [started(), step(1, 3.0), step(2, 2.0), ended(7 * 2**30)]
+    facts = facts_of(events, Expected(2.0**30, 8.0 * 2**30, 2.5))
+    for template in ("report.md.jinja", "report.html.jinja"):
+        text = render(template, facts, curve="")
+        assert "2 s" in text
+        assert "planned 2.5 s" in text
+        assert "7.00 GiB" in text
+        assert "8.00 GiB" in text
+        assert "planned" not in render(template, facts_of(events), curve="")
 
 
 def test_the_figures_follow_from_the_steps() -> None:

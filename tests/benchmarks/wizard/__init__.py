@@ -1,0 +1,1 @@
+"""How fast the wizard answers; `python -m tests.benchmarks.wizard`."""

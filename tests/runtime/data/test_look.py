@@ -1,0 +1,196 @@
+"""A look into the data tells what preparing it would."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fsft.recipes.files import parse_recipe, read_recipe
+from fsft.recipes.inputs import resolve_paths
+from fsft.recipes.problems import Refused
+from fsft.recipes.schema import Recipe
+from fsft.recipes.shipped import find_recipe
+from fsft.runtime.context import StageContext
+from fsft.runtime.data import look as look_module
+from fsft.runtime.data.look import DataLook, look
+from fsft.runtime.data.prepare import prepare
+from fsft.runtime.data.row_sample import sample_rows
+from fsft.runtime.event_log import EventLog
+from fsft.runtime.run_directory import RunDirectory
+from tests.support import QUESTIONS, TINY_RECIPE, dialogue, write_jsonl
+
+
+def tiny(folder: Path, *changes: str) -> Recipe:
+    """The tiny recipe on `folder`/train.jsonl."""
+    return resolve_paths(parse_recipe(TINY_RECIPE, overrides=changes), folder)
+
+
+def tokens_of(recipe: Recipe, folder: Path) -> tuple[int, int]:
+    """Samples and tokens that are trained on in one epoch, as prepare makes them."""
+    run = RunDirectory(folder / "run")
+    run.path.mkdir()
+    events = EventLog(run.path / "events.jsonl")
+    prepare(StageContext("prepare", recipe, run, events))
+    train = json.loads(run.data_info.read_text())["splits"]["train"]
+    return train["num_samples"], train["num_tokens"]
+
+
+def varied(path: Path, number: int, seed: int) -> Path:
+    """Short rows of varying length."""
+    draw = random.Random(seed)
+    words = ["a", "run", "is", "planned", "before", "it", "costs", "anything"]
+    rows = (
+        dialogue("Who?", " ".join(draw.choices(words, k=1 + int(draw.expovariate(0.15)))))
+        for _ in range(number)
+    )
+    return write_jsonl(path, rows)
+
+
+def test_the_tokens_of_small_files_are_counted_to_the_token(tmp_path: Path) -> None:
+    path = find_recipe("quickstart")
+    recipe = resolve_paths(read_recipe(path), path.parent)
+    seen = look(recipe, 3)
+    num_samples, num_tokens = tokens_of(recipe, tmp_path)
+    assert (seen.num_tokens, seen.error) == (num_tokens, 0)
+    assert sum(file.num_rows - file.num_unusable for file in seen.files) == num_samples
+    assert len(seen.samples) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data.sequence_length=32",
+        'data.too_long="truncate"',
+        'data.loss_on="all"',
+        "data.train.0.max_samples=3",
+    ],
+)
+def test_rows_that_prepare_leaves_out_are_not_counted(tmp_path: Path, change: str) -> None:
+    rows = [dialogue(q, a) for q, a in QUESTIONS] + [dialogue("q", "a " * 200), dialogue("q", "")]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    text = TINY_RECIPE
+    if "max_samples" in change:
+        text = text.replace('path = "train.jsonl"', 'path = "train.jsonl"\nmax_samples = 3')
+        recipe = resolve_paths(parse_recipe(text), tmp_path)
+    else:
+        recipe = tiny(tmp_path, change)
+    seen = look(recipe, 0)
+    num_samples, num_tokens = tokens_of(recipe, tmp_path)
+    (file,) = seen.files
+    assert seen.num_tokens == num_tokens
+    assert file.num_rows - file.num_unusable == num_samples
+    assert seen.samples == []
+
+
+def test_broken_and_empty_rows_are_counted(tmp_path: Path) -> None:
+    rows = [dialogue(q, a) for q, a in QUESTIONS]
+    file = write_jsonl(tmp_path / "train.jsonl", [*rows, dialogue("q", "")])
+    with file.open("ab") as out:
+        out.write(b'{"messages": [\n\n\xff\n{"messages": 5}\n')
+    (seen,) = look(tiny(tmp_path), 3).files
+    assert (seen.num_rows, seen.num_sampled, seen.num_unusable) == (12, 12, 4)
+    assert seen.format == "messages"
+
+
+def test_a_file_of_blank_lines_is_looked_at_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("\n \n")
+    with pytest.raises(Refused, match="no readable row"):
+        look(tiny(tmp_path), 3)
+    text = TINY_RECIPE.replace('path = "train.jsonl"', 'path = "train.jsonl"\nformat = "text"')
+    (seen,) = look(resolve_paths(parse_recipe(text), tmp_path), 3).files
+    assert (seen.num_rows, seen.num_tokens, seen.error) == (0, 0, 0)
+
+
+def test_what_is_learned_is_told_from_what_is_not(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [dialogue("Who are you?", "I am {{name}}.")])
+    (sample,) = look(tiny(tmp_path), 3).samples
+    learned = "".join(text for text, is_learned in sample.segments if is_learned)
+    masked = "".join(text for text, is_learned in sample.segments if not is_learned)
+    assert "I am Fero." in learned
+    assert "Who are you?" in masked
+    assert sample.path == str(tmp_path / "train.jsonl")
+
+
+def test_a_sample_of_which_nothing_is_learned_is_shown_as_such(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [dialogue(q, a) for q, a in QUESTIONS])
+    (tmp_path / "mute.jinja").write_text("{{ messages[0]['content'] }}")
+    seen = look(tiny(tmp_path, 'data.template="mute.jinja"'), 2)
+    assert [[learned for _, learned in sample.segments] for sample in seen.samples] == [[False]] * 2
+    assert seen.num_tokens == 0
+    assert seen.files[0].num_unusable == len(QUESTIONS)
+
+
+def estimated(file: Path, monkeypatch: pytest.MonkeyPatch, *extra: str) -> tuple[DataLook, float]:
+    """What 200 rows tell of a file, and what all of them do."""
+    keys = "".join(f"\n{line}" for line in extra)
+    text = TINY_RECIPE.replace('path = "train.jsonl"', f'path = "{file}"{keys}')
+    recipe = resolve_paths(parse_recipe(text, overrides=["data.sequence_length=4096"]), file.parent)
+    tokenizer = look_module.make_tokenizer(recipe, iter(["a run is planned before it costs"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(look_module, "make_tokenizer", lambda *_: tokenizer)
+        whole = look(recipe, 0).num_tokens if not extra else 0.0
+        patch.setattr(look_module, "MOST_ROWS", 200)
+        return look(recipe, 0), whole
+
+
+def test_most_estimates_lie_within_their_stated_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    within = 0
+    monkeypatch.setattr(look_module, "MOST_ROWS", 10**6)
+    for seed in range(10):
+        file = varied(tmp_path / f"{seed}.jsonl", 2500, seed)
+        seen, truth = estimated(file, monkeypatch)
+        assert seen.files[0].num_sampled <= 200
+        assert 0 < seen.error < 0.1 * truth
+        assert seen.files[0].num_rows == pytest.approx(2500, rel=0.2)
+        within += abs(seen.num_tokens - truth) <= seen.error
+    # 19 of 20 in the long run; 7 of 10 or fewer happens once in a hundred times.
+    assert within >= 8
+
+
+def test_a_large_file_is_read_only_in_part_and_its_first_rows_are_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = varied(tmp_path / "train.jsonl", 20_000, seed=1)
+    all_rows, _ = estimated(file, monkeypatch, 'format = "messages"')
+    half, _ = estimated(file, monkeypatch, "max_samples = 10000")
+    assert all_rows.files[0].num_sampled <= 200
+    assert half.files[0].num_rows == pytest.approx(10_000)
+    assert half.num_tokens == pytest.approx(all_rows.num_tokens / 2, rel=0.15)
+    as_many_as_are_read, _ = estimated(file, monkeypatch, "max_samples = 200")
+    assert (as_many_as_are_read.files[0].num_rows, as_many_as_are_read.error) == (200, 0)
+
+
+def test_blank_lines_between_rows_are_not_taken_for_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = varied(tmp_path / "train.jsonl", 2000, seed=1)
+    file.write_text(file.read_text().replace("\n", "\n\n"))
+    seen, _ = estimated(file, monkeypatch, 'format = "messages"')
+    assert seen.files[0].num_unusable == 0
+    assert seen.files[0].num_rows == pytest.approx(2000, rel=0.2)
+
+
+@pytest.mark.parametrize("number", [1, 7, 60, 99, 100])
+def test_rows_of_a_list_are_spread_over_all_of_it(tmp_path: Path, number: int) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"text": str(i)} for i in range(100)]))
+    sample = sample_rows(file, number)
+    places = [int(row.value["text"]) for row in sample.rows]
+    assert len(places) == number
+    assert places == sorted(set(places))
+    assert places[-1] >= 100 - 100 / number - 1
+    assert sample.num_rows == 100
+
+
+def test_rows_of_parquet_come_from_all_row_groups(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": str(i)} for i in range(1000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=100)
+    sample = sample_rows(tmp_path / "rows.parquet", 50)
+    assert {int(row.value["text"]) // 100 for row in sample.rows} == set(range(10))
+    assert (len(sample.rows), sample.num_rows) == (50, 1000)
