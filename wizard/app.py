@@ -256,16 +256,13 @@ class WizardApp(App[Result]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        yield from super().get_system_commands(screen)
         yield SystemCommand("Start over", "Forget all answers", self.action_start_over)
         yield SystemCommand("Write the recipe", "Ctrl+S", self.action_write)
         yield SystemCommand("Write and run", "F6", self.action_run)
-        for step in STEPS:
-            yield SystemCommand(
-                f"Go to {TITLES[step]}",
-                "a step of the wizard",
-                partial(self.action_go, step),
-            )
+        for number, step in enumerate(STEPS, start=1):
+            name = f"Step {number}, {TITLES[step]}"
+            yield SystemCommand(name, f"Alt+{number}", partial(self.action_go, step))
+        yield from super().get_system_commands(screen)
 
     # What follows from it
 

@@ -64,7 +64,7 @@ def test_an_existing_file_is_written_over_only_when_asked(tmp_path: Path) -> Non
 
 
 def test_the_recipe_can_be_printed(tmp_path: Path) -> None:
-    done = fsft("wizard", "--yes", "--out", "-", cwd=tmp_path)
+    done = fsft("wizard", "--yes", "-o", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert parse_recipe(done.stdout).name == "quickstart"
     assert not list(tmp_path.iterdir())

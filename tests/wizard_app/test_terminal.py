@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import fsft
+from tests.support import fsft, write_tiny_recipe
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
 
@@ -51,9 +51,9 @@ class Terminal:
         """What is in sight."""
         return self._tmux("capture-pane", "-p")
 
-    def shows(self, text: str) -> str:
+    def shows(self, text: str, seconds: float = SECONDS) -> str:
         """Wait until a text is in sight; returns the screen."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + seconds
         while text not in (screen := self.screen()):
             assert time.monotonic() < end, f"{text!r} never came; there is:\n{screen}"
             time.sleep(0.05)
@@ -187,3 +187,22 @@ def test_a_window_that_changes_its_size_is_followed(terminal: Terminal, folder: 
     terminal.shows("7.62B parameters")
     terminal.press("C-s")
     terminal.shows("✓ Wrote qwen2.5-7b.toml")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_started_from_the_wizard_goes_on_when_nobody_watches(
+    terminal: Terminal, folder: Path
+) -> None:
+    write_tiny_recipe(folder)
+    terminal.enter("fsft wizard tiny.toml")
+    terminal.shows("Which model?")
+    terminal.press("F6")
+    run = terminal.shows("Leave (the run goes on)", seconds=60)
+    assert "tiny" in run
+    terminal.press("q")
+    terminal.is_left()
+    terminal.shows("The run goes on by itself: fsft watch runs/tiny-")
+    terminal.enter("clear; fsft watch")
+    terminal.shows("tokens/s", seconds=240)
+    terminal.press("q")
+    terminal.is_left()

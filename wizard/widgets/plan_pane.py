@@ -4,6 +4,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from fsft.recipes.planner.ranges import memory_range, time_range
+from fsft.recipes.planner.remedies import Remedy
 from fsft.recipes.planner.search import Candidate
 from fsft.recipes.planner.view import gib, why_best
 from fsft.recipes.units import format_count, format_duration
@@ -117,12 +118,17 @@ def _remedies(outlook: Outlook, number: int) -> list[Content]:
         Content.from_markup(
             "[b]would fit:[/b] $change$only, $gib GiB",
             change=remedy.change,
-            only=" (fsft run cannot yet)" if remedy.change.startswith("method.") else "",
+            only=" (fsft run cannot yet)" if _is_for_later(remedy) else "",
             gib=gib(remedy.candidate.memory.device_total),
         )
-        for remedy in plan.remedies
+        for remedy in sorted(plan.remedies, key=_is_for_later)
     ]
     return found[:number]
+
+
+def _is_for_later(remedy: Remedy) -> bool:
+    """Methods that are planned, but not trained yet."""
+    return remedy.change.startswith("method.")
 
 
 def _trouble(outlook: Outlook) -> Content:

@@ -67,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
             if question.step == step:
                 forms = ", ".join(question.choices) or question.forms
                 text = f"{question.meaning} {f'({forms})' if forms else ''}".replace("%", "%%")
+                flags = ["-o", question.flag] if question.key == "out" else [question.flag]
                 group.add_argument(
-                    question.flag, dest=question.key, metavar=_metavar(question.key), help=text
+                    *flags, dest=question.key, metavar=_metavar(question.key), help=text
                 )
     return parser
 
