@@ -75,6 +75,11 @@ class WizardApp(App[Result]):
         (0, "-narrow"),
         (118, "-wide"),
     ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-short"),
+        (36, "-high"),
+        (54, "-tall"),
+    ]
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
     history: reactive[History] = reactive(History(Draft()), init=False)

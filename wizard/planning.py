@@ -69,6 +69,13 @@ def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planni
         return _no_plan(error, "parallel.global_batch", are_wrong=True)
 
 
+def with_length(plan: Plan | None, tokens: float | None) -> Plan | None:
+    """The plan with what is known of its length by now."""
+    if plan is None or not tokens:
+        return plan
+    return replace(plan, job=replace(plan.job, num_tokens=max(1, round(tokens)), num_steps=None))
+
+
 def _no_plan(error: FsftError, key: str, *, are_wrong: bool) -> Planning:
     problems = tuple(
         problem

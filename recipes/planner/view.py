@@ -115,7 +115,7 @@ def why_best(plan: Plan, best: Candidate) -> str:
 def plan_table(title: str, *columns: str) -> Table:
     """An empty table in the look of all tables of a plan."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    words = {"checkpointing", "offload", "why not", "keep", "layout", "fsft run"}
+    words = {"checkpointing", "offload", "why not", "keep", "layout", ""}
     for index, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if not index or column in words else "right"
         table.add_column(column, justify=justify, header_style="dim")

@@ -7,9 +7,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from fsft.recipes.units import format_count
+from fsft.recipes.units import format_count, format_span
 from fsft.wizard.outlook import Outlook
-from fsft.wizard.questions import LENGTHS, Step
+from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
 from fsft.wizard.widgets.text import set_text
 
@@ -27,16 +27,16 @@ class BudgetStep(StepPane):
     def instead(self, _key: str, _outlook: Outlook) -> str:
         """What follows from the one that was given."""
         length = _outlook.length
-        value = {
+        if _key == "days" and length.days is not None:
+            return f"≈ {length.days:,.3g} ({format_span(length.days * 86400)})"
+        if _key == "money" and length.money is not None:
+            return f"≈ {length.money:,.3g}"
+        count = {
             "budget.epochs": length.epochs,
             "budget.tokens": length.tokens,
             "budget.steps": length.steps,
-            "days": length.days,
-            "money": length.money,
         }.get(_key)
-        if value is None:
-            return "unknown"
-        return f"≈ {format_count(float(value)) if _key in LENGTHS[:3] else f'{value:,.3g}'}"
+        return "unknown" if count is None else f"≈ {format_count(float(count))}"
 
     def show_more(self, outlook: Outlook) -> None:
         """Why a figure is not known, and how it would be."""

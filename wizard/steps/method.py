@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import ClassVar, get_args
 
+from rich.table import Table
 from textual.widget import Widget
 from textual.widgets import Static
 
+from fsft.recipes.planner.cost import plan_cost
 from fsft.recipes.planner.layout import ALONE
 from fsft.recipes.planner.method import MethodType
 from fsft.recipes.planner.plan import Plan, make_plan
 from fsft.recipes.planner.questions import method_of
-from fsft.recipes.planner.view import gib, plan_table, step_seconds
+from fsft.recipes.planner.view import gib, plan_table, price
+from fsft.recipes.units import format_span
 from fsft.recipes.wording import field_at
 from fsft.wizard.outlook import Outlook
+from fsft.wizard.planning import with_length
 from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
 from fsft.wizard.widgets.text import set_text
@@ -30,7 +33,7 @@ class MethodStep(StepPane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._plan: Plan | None = None
+        self._shown: tuple[Plan | None, float | None] = (None, None)
 
     def below(self) -> Iterable[Widget]:
         """What each method takes."""
@@ -38,29 +41,32 @@ class MethodStep(StepPane):
 
     def show_more(self, outlook: Outlook) -> None:
         """The methods on the present hardware."""
-        plan = outlook.planning.open_plan
-        if plan is self._plan:
-            return
-        self._plan = plan
-        table = plan_table("What each takes", "method", "layout", "GiB", "s/step", "fsft run")
-        for row in _costs(plan) if plan else ():
-            table.add_row(*row)
-        set_text(self.query_one("#methods", Static), table if plan else "")
+        shown = (outlook.planning.open_plan, outlook.length.tokens)
+        if shown != self._shown:
+            self._shown = shown
+            plan = with_length(*shown)
+            set_text(self.query_one("#methods", Static), _costs(plan) if plan else "")
 
 
-@lru_cache(maxsize=16)
-def _costs(plan: Plan) -> list[tuple[str, ...]]:
+def _costs(plan: Plan) -> Table:
     """A row for each method that the planner knows."""
     field = field_at(["method", "type"])
     runs = get_args(field.annotation) if field else ()
-    rows: list[tuple[str, ...]] = []
+    table = plan_table("What each takes", "method", "layout", "GiB", "time", "cost", "")
     for name in get_args(MethodType):
         job = replace(plan.job, method=method_of(name, RANK))
         best = make_plan(job, plan.cluster, ALONE).best
-        does = "yes" if name in runs else "plans only, so far"
+        does = "" if name in runs else "planned only"
         if best is None:
-            rows.append((name, "does not fit", "", "", does))
-        else:
-            memory = gib(best.memory.device_total)
-            rows.append((name, best.layout.name, memory, step_seconds(best), does))
-    return rows
+            table.add_row(name, "does not fit", "", "", "", does)
+            continue
+        cost = plan_cost(job, best.layout, best.time, plan.cluster)
+        table.add_row(
+            name,
+            best.layout.name,
+            gib(best.memory.device_total),
+            "" if cost.seconds is None else format_span(cost.seconds),
+            price(cost),
+            does,
+        )
+    return table

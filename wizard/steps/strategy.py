@@ -1,7 +1,6 @@
 """How the work is spread over the devices."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -13,6 +12,7 @@ from fsft.recipes.planner.plan import Plan
 from fsft.recipes.planner.search import Candidate
 from fsft.recipes.planner.view import layout_cells, modules_view, strategies_view
 from fsft.wizard.outlook import Outlook
+from fsft.wizard.planning import with_length
 from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
 from fsft.wizard.widgets.lines import Lines, Rows
@@ -54,7 +54,7 @@ class StrategyStep(StepPane):
         shown = (outlook.planning.open_plan, outlook.length.tokens, self.size.width)
         if shown != self._shown:
             self._shown = shown
-            self._plan = _with_budget(*shown[:2])
+            self._plan = with_length(*shown[:2])
             self._show_table()
 
     @on(TabbedContent.TabActivated)
@@ -102,13 +102,6 @@ class StrategyStep(StepPane):
     def _picked(self, event: Rows.Picked) -> None:
         event.stop()
         self.post_message(self.Picked(_answers(self._rows[event.index])))
-
-
-def _with_budget(plan: Plan | None, tokens: float | None) -> Plan | None:
-    """The plan with what is known of its length by now."""
-    if plan is None or not tokens:
-        return plan
-    return replace(plan, job=replace(plan.job, num_tokens=max(1, round(tokens)), num_steps=None))
 
 
 def _answers(candidate: Candidate) -> dict[str, str]:
