@@ -197,15 +197,16 @@ def read_events(path: Path) -> Iterator[Event]:
 
 
 def parse_events(lines: Iterable[bytes]) -> Iterator[Event]:
-    """The events in `lines`; one still being written, or torn by a full disk, is left out."""
+    """The events in `lines`.
+
+    One that is still being written or torn by a full disk is left out, and so is one of a kind
+    that only another fsft knows.
+    """
     for line in lines:
         try:
-            event = EVENT.validate_json(line)
-        except ValidationError as error:
-            if error.errors()[0]["type"] != "json_invalid":
-                raise
-        else:
-            yield event
+            yield EVENT.validate_json(line)
+        except ValidationError:
+            continue
 
 
 class EventReader:
@@ -220,6 +221,9 @@ class EventReader:
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
+            if self._path.stat().st_size < self._offset:
+                # Somebody has cut it off: what comes now is new.
+                self._offset = 0
             file.seek(self._offset)
             written = file.read()
         whole = written[: written.rfind(b"\n") + 1]

@@ -43,7 +43,7 @@ def resolve_path(text: str, recipe_folder: Path) -> Path:
         recipe_folder, text = library_folder() / "data", text.removeprefix(LIBRARY_PREFIX)
     try:
         return (recipe_folder / Path(text).expanduser()).resolve()
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, OSError):
         raise Refused(Problem(reason=f"{text!r} cannot be a path.")) from None
 
 

@@ -1,8 +1,9 @@
 """Each question with its present answer: typed, from the opened recipe, or by default."""
 
+import csv
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def read(question: Question, text: str) -> Any:
             raise ValueError(f"`{text}` is neither yes nor no")
         return _SWITCH[text.lower()]
     if question.kind == "paths":
-        return [{"path": path} for path in map(str.strip, text.split(",")) if path]
+        return [{"path": path} for path in _split(text)]
     if question.kind == "text":
         return text
     return _number(text)
@@ -71,7 +72,7 @@ def shown(question: Question, value: Any) -> str:
     if question.kind == "switch":
         return "yes" if value is True else "no" if value is False else str(value)
     if question.kind == "paths":
-        return ", ".join(_paths(value))
+        return _joined(_paths(value))
     if isinstance(value, float):
         return f"{value:.10g}"
     return str(value)
@@ -130,6 +131,24 @@ def _kept(value: Any, document: Mapping[str, Any], key: str) -> Any:
     rows = [row for row in before if isinstance(row, Mapping)] if isinstance(before, list) else []
     known = {path: row for row in rows if isinstance(path := row.get("path"), str)}
     return [known.get(row["path"], row) for row in value]
+
+
+def _split(text: str) -> list[str]:
+    """Paths with commas between; one that has a comma or a space at its end stands in quotes."""
+    if '"' not in text:
+        return [path for path in map(str.strip, text.split(",")) if path]
+    try:
+        return [path for row in csv.reader([text], skipinitialspace=True) for path in row if path]
+    except csv.Error:
+        raise ValueError("cannot be read: quotes and line breaks do not go together") from None
+
+
+def _joined(paths: Iterable[str]) -> str:
+    """The other way round."""
+    return ", ".join(
+        f'"{path.replace(chr(34), 2 * chr(34))}"' if "," in path or path != path.strip() else path
+        for path in paths
+    )
 
 
 def _paths(value: Any) -> Iterator[str]:

@@ -137,7 +137,8 @@ class WizardApp(App[Result]):
         self._measure_later()
         with suppress(NotImplementedError, RuntimeError):
             # Killed from elsewhere: the terminal still has to be put back as it was.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self._end)
         if self._notice:
             self.notify(self._notice, timeout=8)
 
@@ -276,6 +277,7 @@ class WizardApp(App[Result]):
 
     def _travel(self, history: History, otherwise: str = "") -> None:
         if history is self.history and otherwise:
+            self.clear_notifications()
             self.notify(otherwise, timeout=2)
             return
         self.history = history
@@ -342,6 +344,8 @@ class WizardApp(App[Result]):
         return self.query_one(f"#step-{step}", StepPane)
 
     def _keep(self) -> None:
+        if self.history.is_untouched:
+            return
         try:
             autosave.keep(self.draft)
         except OSError as error:
@@ -428,7 +432,9 @@ class WizardApp(App[Result]):
         if self._keep_timer:
             self._keep_timer.stop()
         try:
-            autosave.forget(self.draft.opened)
+            # Another wizard in the same place may have kept its own meanwhile.
+            if autosave.is_kept(self.draft):
+                autosave.forget(self.draft.opened)
         except OSError as error:
             self.notify(f"The draft stays: {error.strerror}.", severity="warning")
         if result.run or result.path is None:

@@ -26,7 +26,7 @@ def keep(draft: Draft) -> None:
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    kept = {"answers": dict(draft.answers), "text": draft.opened.text if draft.opened else None}
+    kept = {"answers": dict(draft.answers)}
     partial = file.with_suffix(f".{os.getpid()}")
     try:
         # Escaped, for half a character can be typed, and UTF-8 has no form for it.
@@ -37,16 +37,24 @@ def keep(draft: Draft) -> None:
 
 
 def kept_draft(opened: Opened | None) -> Draft | None:
-    """The draft that was left behind; None where there is none, or the recipe is another now."""
+    """The draft that was left behind, None where there is none.
+
+    Its answers are laid over the recipe as it is now, whatever it was when they were given.
+    """
     try:
-        kept = json.loads(draft_file(opened).read_text(encoding="utf-8"))
-        answers, text = kept["answers"], kept["text"]
+        answers = json.loads(draft_file(opened).read_text(encoding="utf-8"))["answers"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not isinstance(answers, dict) or (opened and opened.text != text):
+    if not isinstance(answers, dict):
         return None
     known = {k: v for k, v in answers.items() if k in BY_KEY and isinstance(v, str)}
     return Draft(MappingProxyType(known), opened) if known else None
+
+
+def is_kept(draft: Draft) -> bool:
+    """Whether these answers, and not those of another wizard, are what is kept."""
+    kept = kept_draft(draft.opened)
+    return kept is not None and kept.answers == draft.answers
 
 
 def forget(opened: Opened | None) -> None:

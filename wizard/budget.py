@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fsft.recipes.planner.cost import plan_cost
+from fsft.recipes.planner.ranges import time_range
 from fsft.recipes.schema import Budget
 from fsft.recipes.units import MAX_INTEGER
 from fsft.wizard.facts import DataFacts
@@ -71,6 +72,8 @@ def tokens_for(unit: Literal["days", "money"], amount: float, planning: Planning
         if price is None:
             raise ValueError("the price of a device for an hour is not given, in Hardware")
         hours = amount / (price * devices)
+    # What is a limit should hold for all but the slowest runs.
+    hours /= time_range(1.0, plan.job.style.family).high
     speed = best.time.tokens_per_second_per_device * devices
     tokens = hours * 3600 * speed
     if tokens > MAX_INTEGER:

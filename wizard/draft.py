@@ -11,6 +11,8 @@ from fsft.recipes.problems import Problem, RecipeError
 from fsft.wizard.questions import LENGTHS
 
 MOST_STEPS_BACK = 200
+MOST_BYTES = 2**24
+"""No recipe that a person can read is larger."""
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -70,6 +72,11 @@ class History:
         past = (*self.past, self.present)[-MOST_STEPS_BACK:]
         return History(draft, past, (), key)
 
+    @property
+    def is_untouched(self) -> bool:
+        """Nothing was answered since it began."""
+        return not self.past and not self.future and not self.last_key
+
     def undo(self) -> "History":
         """One step back, if there is one."""
         if not self.past:
@@ -89,6 +96,8 @@ def open_recipe(path: Path) -> Opened:
     Raises RecipeError where there is no TOML to read, or one of a newer schema.
     """
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= MOST_BYTES):
+            raise RecipeError(Problem(file=str(path), reason="is not a recipe file."))
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise RecipeError(

@@ -91,7 +91,7 @@ def _standing(path: Path) -> str | None:
 def _replace(path: Path, text: str) -> None:
     """A reader sees the old file or the new one, never a part; a link stays a link."""
     target = path.resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
     partial = Path(name)
     try:
@@ -103,3 +103,10 @@ def _replace(path: Path, text: str) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """What new files are not allowed; it can only be asked for by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -15,6 +15,8 @@ from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.models.splits import splits_of
 from fsft.recipes.problems import Problem, RecipeError, in_file
 
+_MAX_BYTES = 2**24
+"""No config.json is larger."""
 _MAX_NAME = 200
 """No model has a longer name."""
 
@@ -90,6 +92,10 @@ def _config_of(name: str) -> Mapping[str, Any]:
 
 
 def _load(file: Path) -> Mapping[str, Any]:
+    if file.exists() and not (file.is_file() and file.stat().st_size <= _MAX_BYTES):
+        raise RecipeError(
+            Problem(reason="is not a config.json.", example="a folder with a config.json")
+        )
     try:
         config = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

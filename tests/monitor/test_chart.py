@@ -40,3 +40,11 @@ def test_a_falling_curve_goes_from_the_upper_left_to_the_lower_right() -> None:
 def test_where_there_is_no_room_or_nothing_to_draw_nothing_is_drawn() -> None:
     assert chart([], 40, 5) == []
     assert chart([(1, 1.0)], 5, 5) == []
+
+
+def test_losses_that_are_no_numbers_leave_gaps() -> None:
+    nan, inf = float("nan"), float("inf")
+    lines = chart([(1, 2.0), (2, 1.0), (3, nan), (4, inf), (5, 1e308), (6, 1.5)], 40, 5)
+    assert len(lines) == 5
+    assert lines[0].startswith("2┤")
+    assert chart([(1, nan)], 40, 5) == []

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Static
 
-from fsft.recipes.events import Event, RunFinished
+from fsft.recipes.events import Event, RunFinished, Warned
 from fsft.recipes.run_files import RunFiles
 from fsft.wizard.monitor.app import WatchApp
 from fsft.wizard.monitor.screen import MonitorScreen
@@ -137,3 +137,34 @@ def test_it_works_in_any_terminal_and_leaves_the_run_alone(
 
     watch(run, script, size)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_another_fsft_wrote_and_what_is_cut_off_is_passed_over(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with run.events_file.open("a") as file:
+        file.write('{"event": "of_the_future", "time": 1}\n3\n{"event": "step"}\n')
+    write(run, *begun(), step(1))
+
+    async def script(pilot: Pilot[None], screen: MonitorScreen) -> None:
+        await until(pilot, lambda: "1 of 10" in text_of(screen, "#figures"))
+        run.events_file.write_text("")
+        await pilot.pause(0.7)
+        write(run, step(2))
+        await until(pilot, lambda: "2 of 10" in text_of(screen, "#figures"))
+
+    watch(run, script)
+
+
+def test_a_log_cannot_give_orders_to_the_terminal(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write(run, *begun(), Warned(message="\x1b]0;title\x07odd \x1b[31mred\x1b[0m \x07"))
+    (run.logs / "rank-0.log").write_text("\x1b[2J\x1b[5;5Hhello\tthere\r\n")
+
+    async def script(pilot: Pilot[None], screen: MonitorScreen) -> None:
+        await until(pilot, lambda: "odd red ·" in text_of(screen, "#messages"))
+        strips = screen._compositor.render_strips()
+        seen = "".join(part.text for strip in strips for part in strip)
+        assert "hello" in seen
+        assert "\x1b" not in seen
+
+    watch(run, script)

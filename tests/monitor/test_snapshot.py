@@ -123,7 +123,8 @@ def test_warnings_errors_and_checkpoints_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "word"), [(0, "done"), (1, "failed"), (3, "failed"), (75, "stopped"), (130, "stopped")]
+    ("code", "word"),
+    [(0, "done"), (1, "failed"), (3, "failed"), (75, "stopped"), (130, "stopped"), (137, "failed")],
 )
 def test_how_it_ended_is_said_in_a_word(code: int, word: str) -> None:
     assert follow(Snapshot(), [*begun(), RunFinished(exit_code=code, seconds=3)]).verdict == word
@@ -143,3 +144,8 @@ def test_it_does_not_matter_in_how_many_looks_the_events_come(data: st.DataObjec
     for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True):
         snapshot = follow(snapshot, events[start:end])
     assert snapshot == follow(Snapshot(), events)
+
+
+def test_no_time_is_left_once_the_last_step_is_done() -> None:
+    snapshot = follow(Snapshot(), [*begun(), step(12)])
+    assert snapshot.training_left == 0

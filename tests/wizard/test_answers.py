@@ -146,3 +146,13 @@ def test_what_cannot_be_read_is_a_named_problem_at_its_question(key: str, text: 
     outlook = look(Draft().answer(key, text), NO_GPU)
     assert outlook.recipe is None
     assert [problem.key for problem in outlook.all_problems] == [key]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [["a.jsonl"], ["a,b.jsonl", "c.jsonl"], [" lead.jsonl"], ['say "hi", x.json', "d.json"]],
+)
+def test_any_path_can_be_typed_and_is_shown_as_it_is_typed(paths: list[str]) -> None:
+    question = BY_KEY["data.train"]
+    text = shown(question, [{"path": path} for path in paths])
+    assert read(question, text) == [{"path": path} for path in paths]

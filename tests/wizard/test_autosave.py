@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fsft.wizard.autosave import draft_file, forget, keep, kept_draft
+from fsft.wizard.autosave import draft_file, forget, is_kept, keep, kept_draft
 from fsft.wizard.draft import Draft, Opened, open_recipe
 from tests.support import write_tiny_recipe
 
@@ -52,11 +52,20 @@ def test_each_folder_and_each_recipe_has_its_own_draft(
     assert (dict(found.answers), found.opened) == ({"seed": "1"}, opened)
 
 
-def test_a_draft_of_another_text_is_not_taken(tmp_path: Path) -> None:
+def test_a_draft_is_laid_over_a_recipe_that_was_changed_meanwhile(tmp_path: Path) -> None:
     opened = open_recipe(write_tiny_recipe(tmp_path))
     keep(Draft(opened=opened).answer("seed", "1"))
-    assert kept_draft(Opened(opened.path, opened.text + "\n")) is None
-    assert kept_draft(opened) is not None
+    changed = Opened(opened.path, opened.text + "\n")
+    kept = kept_draft(changed)
+    assert kept == Draft(opened=changed).answer("seed", "1")
+
+
+def test_a_wizard_knows_whether_what_is_kept_is_its_own() -> None:
+    mine, others = Draft().answer("seed", "1"), Draft().answer("seed", "2")
+    keep(mine)
+    assert is_kept(mine)
+    keep(others)
+    assert not is_kept(mine)
 
 
 def test_a_draft_without_answers_is_forgotten(state: Path) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsft.recipes.files import parse_recipe
+from fsft.recipes.planner.ranges import time_range
 from fsft.recipes.schema import Budget
 from fsft.wizard.budget import length_of
 from fsft.wizard.draft import Draft
@@ -45,10 +46,12 @@ def test_the_written_recipe_costs_no_more_than_the_money_that_was_given(money: f
     assert outlook.length.money <= money + step + 0.01
 
 
-def test_most_of_what_was_given_is_used() -> None:
-    length = look(BASE.answer("days", "3"), NO_GPU).length
-    assert length.days is not None
-    assert 2.9 < length.days <= 3
+def test_a_limit_is_the_upper_end_of_what_is_expected() -> None:
+    outlook = look(BASE.answer("days", "3"), NO_GPU)
+    assert outlook.length.days is not None
+    assert outlook.planning.plan is not None
+    family = outlook.planning.plan.job.style.family
+    assert 2.9 < time_range(outlook.length.days, family).high <= 3
 
 
 @pytest.mark.parametrize(

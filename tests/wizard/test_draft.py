@@ -83,7 +83,7 @@ def test_what_cannot_be_opened_says_why(tmp_path: Path, content: bytes | None, s
         file.write_bytes(content)
     with pytest.raises(RecipeError, match=said):
         open_recipe(file)
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="is not a recipe file"):
         open_recipe(tmp_path)
 
 

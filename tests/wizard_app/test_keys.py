@@ -189,3 +189,18 @@ def test_a_draft_that_cannot_be_kept_is_told_and_nothing_else_is_lost(folder: Pa
         await person.press("ctrl+q")
 
     assert use(type_and_wait).return_value == Result()
+
+
+def test_looking_at_a_recipe_does_not_forget_the_draft_of_another_day(folder: Path) -> None:
+    autosave.keep(Draft().answer("seed", "7"))
+    use(lambda person: person.press("ctrl+q"))
+    assert autosave.kept_draft(None) == Draft().answer("seed", "7")
+
+
+def test_what_is_typed_right_after_a_jump_lands_in_the_new_step() -> None:
+    async def hurry(person: Person) -> None:
+        await person.hurry("alt+2", *"my.jsonl")
+        await person.settle(0.2)
+        assert dict(person.app.draft.answers) == {"data.train": "my.jsonl"}
+
+    use(hurry)

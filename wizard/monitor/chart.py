@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+FAR = 1e30
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Bits of a braille cell by column and row, from the top (Unicode, block 2800)."""
 
@@ -11,6 +12,8 @@ def chart(points: Sequence[tuple[float, float]], width: int, height: int) -> lis
 
     Where several points share a dot's column, their mean is drawn.
     """
+    # A loss that is no number, or far from all numbers, has no place on the paper.
+    points = [(x, y) for x, y in points if abs(y) < FAR]
     if not points or width < 12 or height < 2:
         return []
     low, high = min(y for _, y in points), max(y for _, y in points)

@@ -20,7 +20,7 @@ from fsft.wizard.monitor.run_state import log_tail
 from fsft.wizard.monitor.snapshot import Snapshot, follow
 from fsft.wizard.monitor.view import figure_lines, head, stage_lines
 from fsft.wizard.widgets.lines import Lines
-from fsft.wizard.widgets.text import set_text
+from fsft.wizard.widgets.text import set_text, visible
 
 LOOK_SECONDS = 0.5
 LOG_LINES = 200
@@ -42,6 +42,8 @@ class MonitorScreen(Screen[None]):
         self._clock = clock
         self._reader = EventReader(run.events_file)
         self._chose = False
+        self._is_looking = False
+        self._drawn: tuple[object, ...] = ()
         self.snapshot = Snapshot()
 
     def compose(self) -> ComposeResult:
@@ -69,21 +71,28 @@ class MonitorScreen(Screen[None]):
         """The curve takes the room that there is."""
         self.call_after_refresh(self._show)
 
-    @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
+        # A long file takes longer than the time between two looks.
+        if not self._is_looking:
+            self._is_looking = True
+            self._read()
+
+    @work(thread=True)
+    def _read(self) -> None:
         events = self._reader.new()
         snapshot = follow(self.snapshot, events)
         log = log_tail(self._files, LOG_LINES)
         self.app.call_from_thread(self._take, snapshot, log)
 
     def _take(self, snapshot: Snapshot, log: tuple[str, list[str]]) -> None:
+        self._is_looking = False
         ended = bool(snapshot.verdict) and snapshot.verdict != self.snapshot.verdict
         self.snapshot = snapshot
         name, lines = log
         set_text(self.query_one("#log-name", Static), Content.styled(name, "dim"), resizes=False)
         window = self.query_one("#log", Lines)
         follows = window.top >= len(window.lines) - window.size.height
-        window.show([Content(line) for line in lines])
+        window.show([Content(visible(line)) for line in lines])
         if follows:
             window.action_edge(1)
         self._show()
@@ -99,11 +108,13 @@ class MonitorScreen(Screen[None]):
         figures = figure_lines(snapshot, expected_of(self._files.lock_file))
         set_text(self.query_one("#figures", Static), _joined(figures), resizes=False)
         curve = self.query_one("#curve", Static)
-        drawn = chart(snapshot.losses, curve.size.width - 1, curve.size.height - 1)
-        title = "loss" if drawn else ""
-        set_text(curve, Content("\n".join([title, *drawn])), resizes=False)
+        if (snapshot.losses, curve.size) != self._drawn:
+            self._drawn = (snapshot.losses, curve.size)
+            drawn = chart(snapshot.losses, curve.size.width - 1, curve.size.height - 1)
+            title = "loss" if drawn else ""
+            set_text(curve, Content("\n".join([title, *drawn])), resizes=False)
         told = [
-            Content.styled(message, "$error" if message.startswith("✗") else "$warning")
+            Content.styled(visible(message), "$error" if message.startswith("✗") else "$warning")
             for message in snapshot.messages[-3:]
         ]
         set_text(self.query_one("#messages", Static), _joined(told))

@@ -94,19 +94,21 @@ class Snapshot:
         """Seconds until the last step, by the pace of the last steps."""
         if self.step is None or self.train is None or not self.seconds_per_step:
             return None
-        return (self.train.total_steps - self.step.step) * self.seconds_per_step
+        return max(0, self.train.total_steps - self.step.step) * self.seconds_per_step
 
     @property
     def verdict(self) -> str:
         """How it ended, in a word; empty while nothing is known."""
         if self.exit_code is None:
             return ""
-        words = {
-            ExitCode.DONE: "done",
-            ExitCode.STOPPED: "stopped",
-            ExitCode.INTERRUPTED: "stopped",
-        }
-        return words.get(ExitCode(self.exit_code), "failed")
+        return _VERDICTS.get(self.exit_code, "failed")
+
+
+_VERDICTS: dict[int, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.STOPPED: "stopped",
+    ExitCode.INTERRUPTED: "stopped",
+}
 
 
 def follow(snapshot: Snapshot, events: Iterable[Event]) -> Snapshot:
@@ -119,6 +121,8 @@ def follow(snapshot: Snapshot, events: Iterable[Event]) -> Snapshot:
             losses = {step: loss for step, loss in losses.items() if step < event.first_step}
         elif isinstance(event, Step):
             losses[event.step] = event.loss
+    if losses == dict(snapshot.losses):
+        return snapshot
     return replace(snapshot, losses=tuple(sorted(losses.items())))
 
 

@@ -7,6 +7,7 @@ from fsft.recipes.run_files import RunFiles
 from fsft.recipes.units import format_count, format_duration, format_gib
 from fsft.wizard.monitor.run_state import is_alive
 from fsft.wizard.monitor.snapshot import Snapshot, StageState
+from fsft.wizard.widgets.text import visible
 
 _GLYPHS = {
     "waiting": ("·", "dim"),
@@ -46,7 +47,7 @@ def figure_lines(snapshot: Snapshot, expected: Expected) -> list[Content]:
     if step is not None:
         rows += [
             ("step", f"{step.step} of {train.total_steps}"),
-            ("loss", f"{step.loss:.4f}"),
+            ("loss", f"{step.loss:.4f}" if abs(step.loss) < 1e6 else f"{step.loss:.3g}"),
             ("gradient norm", f"{step.grad_norm:.3g}"),
             ("learning rate", f"{step.learning_rate:.3g}"),
             ("step takes", _beside(_seconds(snapshot.seconds_per_step), _planned(expected))),
@@ -70,7 +71,7 @@ def text_lines(snapshot: Snapshot, run: RunFiles, now: float) -> list[str]:
     """All of it without colour, for where there is no terminal."""
     lines = [head(snapshot, run, now), *stage_lines(snapshot, now)]
     lines += figure_lines(snapshot, expected_of(run.lock_file))
-    return [line.plain.rstrip() for line in lines] + list(snapshot.messages)
+    return [visible(line.plain.rstrip()) for line in lines] + [*map(visible, snapshot.messages)]
 
 
 def _verdict(snapshot: Snapshot, run: RunFiles) -> tuple[str, str]:

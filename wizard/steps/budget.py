@@ -28,9 +28,10 @@ class BudgetStep(StepPane):
         """What follows from the one that was given."""
         length = _outlook.length
         if _key == "days" and length.days is not None:
-            return f"≈ {length.days:,.3g} ({format_span(length.days * 86400)})"
+            span = format_span(length.days * 86400)
+            return f"≈ {length.days:,.2f} ({span})" if length.days > 0.01 else f"≈ {span}"
         if _key == "money" and length.money is not None:
-            return f"≈ {length.money:,.3g}"
+            return f"≈ {length.money:,.2f}"
         count = {
             "budget.epochs": length.epochs,
             "budget.tokens": length.tokens,

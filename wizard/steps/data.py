@@ -12,7 +12,7 @@ from fsft.wizard.facts import DataFacts, Shown
 from fsft.wizard.outlook import Outlook
 from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
-from fsft.wizard.widgets.text import set_text
+from fsft.wizard.widgets.text import set_text, visible
 
 
 class DataStep(StepPane):
@@ -46,7 +46,7 @@ def counted(data: DataFacts) -> Content:
     """Formats, rows and tokens, with the error of what was extrapolated."""
     shapes = ", ".join(f"{file}: {shape}" for file, shape in data.formats)
     if data.trouble:
-        told = Content.from_markup("[$warning]? $x[/]", x=data.trouble)
+        told = Content.from_markup("[$warning]? $x[/]", x=visible(data.trouble))
         return Content.assemble(told, (f"\n{shapes}", "dim"))
     about = f" ± {format_count(data.error)}" if data.error else ""
     how = f" (from {data.num_sampled:,} rows)" if data.error else ""
@@ -66,7 +66,7 @@ def sample(shown: Shown) -> Content:
     if shown.num_tokens is not None:
         parts.append(Content.from_markup("[dim]$x tokens[/] ", x=str(shown.num_tokens)))
     for text, learned in shown.segments:
-        flat = text.replace("\n", "⏎")
+        flat = visible(text.replace("\n", "⏎"))
         if learned:
             parts.append(Content.from_markup("[$success]⟦$x⟧[/]", x=flat))
         else:

@@ -37,8 +37,9 @@ class HardwareStep(StepPane):
 
     def show_more(self, outlook: Outlook) -> None:
         """The devices that match, and what is known of the one that is answered."""
-        self.query_one(Lookup).narrow(outlook.draft.answers.get(ACCELERATOR, ""))
         plan = outlook.planning.plan
+        meant = plan.cluster.accelerator.name if plan else ""
+        self.query_one(Lookup).narrow(outlook.draft.answers.get(ACCELERATOR, ""), meant)
         text = Content("")
         if plan:
             cluster = plan.cluster

@@ -35,7 +35,8 @@ class ModelStep(StepPane):
         """The models that match, and the shape of the one that is answered."""
         typed = outlook.draft.answers.get(MODEL, "")
         is_wrong = bool(outlook.problems.get(MODEL))
-        self.query_one(Lookup).narrow("" if typed == QUICKSTART else typed)
+        meant = str(outlook.answers[MODEL].value)
+        self.query_one(Lookup).narrow("" if typed == QUICKSTART else typed, meant)
         shape = self.query_one("#shape", Static)
         # What is wrong stands beside the field already.
         text = Content.styled("" if is_wrong else outlook.planning.trouble, "$warning")

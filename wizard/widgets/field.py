@@ -114,7 +114,8 @@ class Field(Vertical):
 
     def focus_control(self) -> None:
         """Put the cursor where the answer is typed."""
-        self._control.focus()
+        # At once: `focus` waits for a turn, and what is typed meanwhile would land elsewhere.
+        self.screen.set_focus(self._control)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

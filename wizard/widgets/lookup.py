@@ -29,15 +29,19 @@ class Lookup(Rows):
         self._all = names
         self._names: tuple[str, ...] = ()
 
-    def narrow(self, typed: str) -> None:
-        """Show the names that hold every word of `typed`; all where none does or nothing is."""
+    def narrow(self, typed: str, meant: str = "") -> None:
+        """Show the names that hold every word of `typed`; all where none does or nothing is.
+
+        The pointer stands on the name that is `meant` by it.
+        """
         words = typed.lower().replace("/", " ").split()
         names = list(self._all())
         found = [row for row in names if all(word in row[0].lower() for word in words)] or names
         shown = tuple(name for name, _ in found)
         if shown != self._names:
             self._names = shown
-            self.top = self.cursor = 0
+            self.top = 0
+            self.cursor = shown.index(meant) if meant in shown else 0
             width = max(len(word) for _, word in names)
             self.show(
                 [Content.assemble((f"{word:>{width}}  ", "dim"), name) for name, word in found]

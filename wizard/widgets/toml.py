@@ -4,12 +4,14 @@ import re
 
 from textual.content import Content
 
+from fsft.wizard.widgets.text import visible
+
 _LINE = re.compile(r"^(?P<key>[\w.\"-]+) = (?P<value>.*)$")
 
 
 def toml_lines(text: str) -> list[Content]:
     """Each line of a TOML text: comments dim, headings bold, values in colour."""
-    return [_line(line) for line in text.splitlines()]
+    return [_line(visible(line)) for line in text.splitlines()]
 
 
 def diff_lines(lines: list[str]) -> list[Content]:
@@ -17,7 +19,7 @@ def diff_lines(lines: list[str]) -> list[Content]:
     if not lines:
         return [Content.styled("No difference from the file on disk.", "dim")]
     colours = {"+": "$success", "-": "$error", "@": "$primary"}
-    return [Content.styled(line, colours.get(line[:1], "")) for line in lines]
+    return [Content.styled(visible(line), colours.get(line[:1], "")) for line in lines]
 
 
 def _line(line: str) -> Content:

@@ -1,5 +1,6 @@
 """Arguments that several commands share."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -12,3 +13,8 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def has_terminal() -> bool:
+    """Whether a person can be asked and shown something; a closed stream is none."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))

@@ -1,7 +1,7 @@
 """`fsft watch`: look at a run while it goes on, and at its report afterwards."""
 
 import json
-import sys
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fsft.cli.options import JsonOption
+from fsft.cli.options import JsonOption, has_terminal
 
 if TYPE_CHECKING:
     from fsft.wizard.monitor.snapshot import Snapshot
@@ -32,7 +32,7 @@ def watch(
     from fsft.wizard.monitor.snapshot import Snapshot, follow
 
     found = find_run(run, runs)
-    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if as_json or not has_terminal():
         events = read_events(found.events_file) if found.events_file.exists() else iter(())
         snapshot = follow(Snapshot(), events)
         if as_json:
@@ -58,9 +58,10 @@ def _plain(snapshot: "Snapshot") -> dict[str, Any]:
     for key in ("train", "step", "checkpoint"):
         event = getattr(snapshot, key)
         plain[key] = event.model_dump(mode="json") if event else None
-    return {
-        **plain,
+    plain |= {
         "tokens_per_second": snapshot.tokens_per_second,
         "mfu": snapshot.mfu,
         "training_left": snapshot.training_left,
     }
+    losses = [(step, loss if math.isfinite(loss) else str(loss)) for step, loss in snapshot.losses]
+    return {**plain, "losses": losses}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from fsft.cli.options import has_terminal
+
 if TYPE_CHECKING:
     from fsft.wizard.draft import Draft
     from fsft.wizard.facts import Facts
@@ -29,8 +31,7 @@ def wizard(context: typer.Context) -> None:
 
 def _is_seen() -> bool:
     """There is a terminal, or a browser through textual-serve, which brings a driver of its own."""
-    is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    return is_terminal or "TEXTUAL_DRIVER" in os.environ
+    return has_terminal() or "TEXTUAL_DRIVER" in os.environ
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +95,9 @@ def _draft(options: argparse.Namespace) -> "Draft":
     from fsft.wizard.questions import BY_KEY, LENGTHS
 
     given = {key: text for key in BY_KEY if (text := getattr(options, key)) is not None}
+    # argparse takes "--flag=--" for an empty list.
+    if wrong := [key for key, text in given.items() if not isinstance(text, str)]:
+        raise RecipeError(Problem(file=BY_KEY[wrong[0]].flag, reason="`--` is no answer."))
     if len(lengths := [key for key in LENGTHS if key in given]) > 1:
         flags = ", ".join(BY_KEY[key].flag for key in lengths)
         raise RecipeError(Problem(file=flags, reason="only one of them can be given."))
@@ -149,10 +153,12 @@ def _ask(options: argparse.Namespace, draft: "Draft") -> None:
     from fsft.wizard.app import WizardApp
 
     notice = ""
-    kept = autosave.kept_draft(draft.opened)
     if options.start_over:
         autosave.forget(draft.opened)
-    elif kept and not draft.answers:
+    elif kept := autosave.kept_draft(draft.opened):
+        # What is said now goes before what was said then.
+        for key, text in draft.answers.items():
+            kept = kept.answer(key, text)
         draft = kept
         notice = "Your draft is back. Ctrl+P, Start over, forgets it."
     result = WizardApp(draft, _facts(), theme=options.theme, notice=notice).run()
@@ -165,7 +171,9 @@ def _ask(options: argparse.Namespace, draft: "Draft") -> None:
         if result.run:
             run_watched(result.path, options.theme)
     else:
-        typer.echo("Nothing was written. The draft is kept: fsft wizard goes on with it.", err=True)
+        kept = autosave.kept_draft(draft.opened)
+        goes_on = " The draft is kept: fsft wizard goes on with it." if kept else ""
+        typer.echo(f"Nothing was written.{goes_on}", err=True)
 
 
 def run_watched(recipe: Path, theme: str) -> None:
@@ -210,14 +218,21 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
 
     from textual_serve.server import Server
 
-    from fsft.recipes.problems import Problem, Refused
+    from fsft.recipes.problems import Problem, RecipeError, Refused
 
+    if not 0 < options.web < 2**16:
+        raise RecipeError(
+            Problem(file="--web", reason=f"{options.web} is not a port.", example="--web 8700")
+        )
     rest = [text for text in arguments if text != "--web" and not text.startswith("--web=")]
     if str(options.web) in rest and "--web" in arguments:
         rest.remove(str(options.web))
     try:
         Server(
-            join([sys.executable, "-m", "fsft", "wizard", *rest]), "127.0.0.1", options.web
+            join([sys.executable, "-m", "fsft", "wizard", *rest]),
+            "127.0.0.1",
+            options.web,
+            title="fsft wizard",
         ).serve()
     except OSError as error:
         raise Refused(
