@@ -71,6 +71,8 @@ class WizardApp(App[Result]):
 
     CSS_PATH = "wizard.tcss"
     TITLE = "fsft wizard"
+    # A step puts the focus itself; Textual would put it on the steps' list now and then.
+    AUTO_FOCUS = None
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
         (0, "-narrow"),
         (118, "-wide"),
@@ -132,6 +134,8 @@ class WizardApp(App[Result]):
         """Show the first step, and begin to look at the data."""
         self._show()
         self._pane("model").focus_first()
+        # A click that comes before there is anything to click at takes the focus away.
+        self.call_after_refresh(self._focus_something)
         # What is loaded by now stays; looking through it again and again would make typing stutter.
         self.call_after_refresh(gc.freeze)
         self._measure_later()
@@ -141,6 +145,10 @@ class WizardApp(App[Result]):
                 asyncio.get_running_loop().add_signal_handler(number, self._end)
         if self._notice:
             self.notify(self._notice, timeout=8)
+
+    def _focus_something(self) -> None:
+        if self.focused is None:
+            self._pane(self.step).focus_first()
 
     # What a person does
 

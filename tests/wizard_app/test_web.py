@@ -22,7 +22,7 @@ SECONDS = 30
 """The longest that anything may take, on a busy machine."""
 ENTER = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
 UNDO = {"key": "z", "code": "KeyZ", "windowsVirtualKeyCode": 90, "modifiers": 2}
-MODEL_FIELD = (400, 64)
+MODEL_FIELD = (400, 44)
 """Where the page shows the first field, in pixels."""
 
 pytestmark = [

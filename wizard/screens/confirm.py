@@ -13,6 +13,7 @@ from textual.widgets import Button, Static
 class Confirm(ModalScreen[bool]):
     """Yes or no; Escape is no."""
 
+    AUTO_FOCUS = "*"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(False)", "No"),
         Binding("y", "dismiss(True)", "Yes", show=False),

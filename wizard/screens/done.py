@@ -16,6 +16,7 @@ from fsft.wizard.saving import run_command
 class Done(ModalScreen[bool]):
     """Ends with True where the recipe shall be run now."""
 
+    AUTO_FOCUS = "*"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(False)", "Leave"),
         Binding("r,f6", "dismiss(True)", "Run it now"),

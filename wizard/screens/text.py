@@ -13,6 +13,7 @@ from textual.widgets import Static
 class TextScreen(ModalScreen[None]):
     """Any of the keys that people press to get rid of something ends it."""
 
+    AUTO_FOCUS = "*"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,f1,f2", "dismiss", "Back"),
     ]
