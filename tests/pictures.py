@@ -96,7 +96,7 @@ def readme_pictures() -> dict[str, Picture]:
     }
 
 
-def test_pictures() -> dict[str, Picture]:
+def compared_pictures() -> dict[str, Picture]:
     """Those that tests compare, by file."""
     texts = {
         f"{step}-{size[0]}x{size[1]}.txt": Picture(size, step, answers=ANSWERS)
@@ -110,9 +110,6 @@ def test_pictures() -> dict[str, Picture]:
         for size in SIZES
     }
     return texts | looks
-
-
-test_pictures.__test__ = False  # type: ignore[attr-defined] # a function that is no test
 
 
 def take(picture: Picture, *, as_text: bool) -> str:
@@ -234,7 +231,10 @@ def _alone(folder: Path, look: str) -> Iterator[None]:
 
 def main() -> None:
     """Take all pictures anew."""
-    for folder, pictures in ((README_FOLDER, readme_pictures()), (TEST_FOLDER, test_pictures())):
+    for folder, pictures in (
+        (README_FOLDER, readme_pictures()),
+        (TEST_FOLDER, compared_pictures()),
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         for old in set(folder.iterdir()) - {folder / name for name in pictures}:
             old.unlink()

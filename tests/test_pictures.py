@@ -2,8 +2,14 @@
 
 import pytest
 
-from tests.pictures import README_FOLDER, TEST_FOLDER, Picture, readme_pictures, take
-from tests.pictures import test_pictures as compared_pictures
+from tests.pictures import (
+    README_FOLDER,
+    TEST_FOLDER,
+    Picture,
+    compared_pictures,
+    readme_pictures,
+    take,
+)
 
 
 @pytest.mark.parametrize(
