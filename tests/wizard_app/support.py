@@ -141,7 +141,8 @@ def use(deeds: Deeds, app: WizardApp | None = None, size: tuple[int, int] = (80,
 
     async def session() -> None:
         async with app.run_test(size=size, notifications=True) as pilot:
-            await pilot.pause()
+            # A person looks before typing; on a busy machine the first paint takes its time.
+            await pilot.pause(0.3)
             await deeds(Person(app, pilot))
 
     asyncio.run(session())

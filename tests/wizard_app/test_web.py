@@ -57,6 +57,7 @@ def port(folder: Path) -> Iterator[int]:
     server.communicate(timeout=SECONDS)
 
 
+@pytest.mark.slow
 def test_what_is_typed_in_a_browser_arrives_in_the_recipe(
     port: int, folder: Path, tmp_path: Path
 ) -> None:
