@@ -139,8 +139,8 @@ class WizardApp(App[Result]):
         # What is loaded by now stays; looking through it again and again would make typing stutter.
         self.call_after_refresh(gc.freeze)
         self._measure_later()
-        # Killed from elsewhere: the terminal still has to be put back as it was. Where signals cannot
-        # be heard (Windows, or not the main thread) there is nothing that could be done instead.
+        # Killed from elsewhere, the terminal still has to be put back as it was. Where no signals
+        # can be heard (Windows, another thread) there is nothing that could be done instead.
         with suppress(NotImplementedError, RuntimeError):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._end)
