@@ -14,7 +14,19 @@ from fsft.recipes.units import ByteCount, TokenCount
 
 SCHEMA_VERSION = 1
 
-DataFormat = Literal["messages", "alpaca", "sharegpt", "prompt_answer", "text"]
+DataFormat = Literal[
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "prompt_answer",
+    "turns",
+    "preference",
+    "kto",
+    "seq2seq",
+    "m2",
+    "text",
+    "tokens",
+]
 
 
 def _refuse_lookalikes(value: object) -> object:
@@ -72,14 +84,26 @@ class Model(Table):
 
 
 class Source(Table):
-    """One data file."""
+    """One data set: a file, a folder of files, or a set of the Hugging Face hub."""
 
     path: str = Field(examples=["data/train.jsonl"])
-    """A json, jsonl or parquet file, relative to the recipe; "library:NAME" ships with fsft."""
+    """A file, folder, URL, "hub:OWNER/NAME" or "library:NAME"; local paths from the recipe on."""
+    subset: str | None = Field(default=None, examples=["en"])
+    """The configuration of a hub data set that has several."""
+    split: str = Field(default="train", examples=["train"])
+    """The split of a hub data set, or of one saved to disk."""
     format: Literal["auto", DataFormat] = Field(default="auto", examples=["alpaca"])
     """The shape of a row; auto looks at the first one and reports what it saw."""
+    columns: dict[str, str] = Field(default={}, examples=['{ instruction = "question" }'])
+    """Where a field of the shape is called otherwise: the field, and its name in the data."""
+    template: str | None = Field(default=None, examples=["vicuna"])
+    """A chat template for this set alone, named as in data.template."""
+    weight: float = Field(default=1.0, gt=0, le=1000, examples=[0.5])
+    """How often a sample is seen in one epoch: 2 shows each twice, 0.5 shows half of them."""
     max_samples: int | None = Field(default=None, ge=1, examples=[1000])
-    """Use only the first rows of the file."""
+    """Use only the first rows."""
+    images: str | None = Field(default=None, examples=["data/images"])
+    """The folder that image names are relative to; by default the folder of the file."""
 
 
 class Tokenizer(Table):
@@ -99,19 +123,31 @@ class Data(Table):
     variables: dict[str, str] = Field(default={}, examples=['{ name = "Ada" }'])
     """Words to fill in: {{name}} in the data becomes the value of name."""
     template: str = Field(default="auto", examples=["chatml"])
-    """The chat template: auto (the tokenizer's; chatml for a new one), chatml, or a .jinja file."""
+    """The chat template: auto (the tokenizer's; chatml for a new one), a name, or a .jinja file."""
     sequence_length: int = Field(default=2048, ge=8, examples=[2048])
     """The longest row, in tokens."""
     packing: bool = Field(default=True, examples=[True])
     """Put several samples into one row; they do not see each other."""
-    too_long: Literal["drop", "truncate"] = Field(default="drop", examples=["truncate"])
-    """What happens to a sample longer than sequence_length; either way it is counted."""
-    loss_on: Literal["answers", "all"] = Field(default="answers", examples=["answers"])
-    """Which tokens of a dialogue are learned."""
+    group_by_length: bool = Field(default=False, examples=[True])
+    """Compute samples of like length together, so that less is padded; for rows not packed."""
+    too_long: Literal["drop", "truncate", "split"] = Field(default="drop", examples=["split"])
+    """A sample longer than sequence_length: drop, truncate, or split with half for history."""
+    loss_on: Literal["answers", "last", "all"] = Field(default="answers", examples=["last"])
+    """Which tokens of a dialogue are learned: every answer, the last one, or all."""
     on_error: Literal["stop", "skip"] = Field(default="stop", examples=["skip"])
     """What happens at a row that cannot be read: stop with its line, or skip and count it."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{ vocab_size = 2048 }"])
     """Train a tokenizer for this run instead of using the model's own."""
+    engine: Literal["local", "spark"] = Field(default="local", examples=["spark"])
+    """Where data is prepared: on this machine, or by Spark where one is too small; same rows."""
+    spark_master: str = Field(default="local[*]", examples=["spark://head:7077"])
+    """The Spark cluster, for engine = "spark"."""
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default="auto", examples=[8])
+    """Processes that prepare data; auto is one a core. Rows are the same for any number."""
+    compression: Literal["zstd", "gzip", "brotli", "snappy", "lz4"] = Field(
+        default="zstd", examples=["zstd"]
+    )
+    """How parquet files of token ids are compressed."""
 
 
 class Hardware(Table):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsft.recipes.schema import Data
-from fsft.runtime.data.shapes import Message, Sample
+from fsft.runtime.data.sample import Message, Sample
 
 IGNORED = -100
 """The label of a token that is not learned, as in torch's cross entropy."""

@@ -18,8 +18,9 @@ from fsft.runtime.data.encode import IGNORED, Encoded, encode, render
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.rows import Row, read_rows
+from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.samples import fill_in, source_format
-from fsft.runtime.data.shapes import Sample, to_sample
+from fsft.runtime.data.shapes import to_sample
 from fsft.runtime.data.tokenizer import make_tokenizer
 
 MOST_ROWS = 2000

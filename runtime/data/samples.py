@@ -8,7 +8,8 @@ from pathlib import Path
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Source
 from fsft.runtime.data.rows import Row, read_rows
-from fsft.runtime.data.shapes import Sample, detect_format, known_shapes, to_sample
+from fsft.runtime.data.sample import Sample
+from fsft.runtime.data.shapes import detect_format, known_shapes, to_sample
 
 MAX_PROBLEMS = 20
 """Broken rows named at once; the next ones are most often of the same kind."""

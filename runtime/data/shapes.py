@@ -1,13 +1,10 @@
 """The shapes a row may have, and the one that fsft works with: a dialogue or a text."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fsft.recipes.schema import DataFormat
-
-Message = dict[str, str]
-"""One turn: `role` (system, user, assistant, tool) and `content`."""
+from fsft.runtime.data.sample import Message, Sample
 
 ROLES = ("system", "user", "assistant", "tool")
 _SHAREGPT_ROLES = {
@@ -19,20 +16,6 @@ _SHAREGPT_ROLES = {
     "tool": "tool",
     "observation": "tool",
 }
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one row teaches: the turns of a dialogue, or plain text."""
-
-    messages: tuple[Message, ...] = ()
-    text: str = ""
-
-    @property
-    def is_empty(self) -> bool:
-        """There is nothing to learn: no text, and no answer that says anything."""
-        answers = (m["content"] for m in self.messages if m["role"] == "assistant")
-        return not self.text.strip() and not any(answer.strip() for answer in answers)
 
 
 def detect_format(row: Any) -> DataFormat | None:
@@ -103,7 +86,7 @@ def _from_text(row: Mapping[str, Any]) -> Sample:
 def _dialogue(turns: Any, *, role_key: str, content_key: str, roles: Mapping[str, str]) -> Sample:
     if not isinstance(turns, list) or not turns:
         raise ValueError("a dialogue must be a list of turns")
-    messages = []
+    messages: list[Message] = []
     for number, turn in enumerate(turns, start=1):
         if not isinstance(turn, Mapping) or not {role_key, content_key} <= turn.keys():
             raise ValueError(f"turn {number} needs {role_key} and {content_key}")

@@ -7,8 +7,8 @@ from typing import Any
 
 from fsft.recipes.schema import Recipe, Source
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.sample import Message
 from fsft.runtime.data.samples import SourceCounts, read_samples
-from fsft.runtime.data.shapes import Message
 from fsft.runtime.data.store import TokenRows
 from fsft.runtime.evaluate.questions import Question, questions_of
 from fsft.runtime.run_directory import write_json

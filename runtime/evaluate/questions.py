@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsft.runtime.data.shapes import Message, Sample
+from fsft.runtime.data.sample import Message, Sample
 
 
 @dataclass(frozen=True)

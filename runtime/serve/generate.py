@@ -8,8 +8,9 @@ from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.rows import read_rows
+from fsft.runtime.data.sample import Message
 from fsft.runtime.data.samples import MAX_PROBLEMS
-from fsft.runtime.data.shapes import Message, to_sample
+from fsft.runtime.data.shapes import to_sample
 from fsft.runtime.run_directory import RunDirectory, write_text
 from fsft.runtime.serve.answers import Answerer
 

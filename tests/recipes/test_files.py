@@ -12,7 +12,7 @@ from fsft.recipes.diff import diff_recipes
 from fsft.recipes.files import parse_recipe, read_recipe
 from fsft.recipes.positions import key_lines
 from fsft.recipes.problems import RecipeError
-from fsft.recipes.schema import Recipe, Table, to_document
+from fsft.recipes.schema import Recipe, Source, Table, to_document
 from fsft.recipes.shipped import find_recipe, shipped_recipes
 from fsft.recipes.wording import all_keys, field_at, table_model
 from fsft.recipes.writing import to_toml
@@ -219,9 +219,6 @@ LEAF_KEYS = [
 NEEDED_BESIDES = {
     "model.path": ['model={ init = "random" }'],
     "model.revision": ['model={ init = "random", path = "x" }'],
-    "data.eval.path": ['data.eval=[{ path = "x" }]'],
-    "data.eval.format": ['data.eval=[{ path = "x" }]'],
-    "data.eval.max_samples": ['data.eval=[{ path = "x" }]'],
     "budget.epochs": ["budget={}"],
     "budget.tokens": ["budget={}"],
     "evaluate.split": ['data.eval=[{ path = "x" }]'],
@@ -231,7 +228,8 @@ NEEDED_BESIDES = {
 @pytest.mark.parametrize("key", LEAF_KEYS)
 def test_a_value_of_the_wrong_kind_is_told_with_an_example_that_is_right(key: str) -> None:
     place = key.replace("data.train.", "data.train.0.").replace("data.eval.", "data.eval.0.")
-    besides = NEEDED_BESIDES.get(key, [])
+    in_eval = ['data.eval=[{ path = "x" }]'] if key.startswith("data.eval.") else []
+    besides = NEEDED_BESIDES.get(key, in_eval)
     (problem,) = (
         message
         for _, found, message in problems_of(TINY_RECIPE, *besides, f"{place}=1979-05-27")
@@ -329,7 +327,8 @@ def test_recipes_differ_in_nothing_just_when_they_are_the_same(one: Recipe, othe
 def test_a_diff_names_each_value_by_its_key(override: str, changed: list[Any]) -> None:
     before, after = parse_recipe(TINY_RECIPE), parse_recipe(TINY_RECIPE, overrides=[override])
     changes = diff_recipes(before, after)
-    assert [(c.key, c.before, c.after) for c in changes if c.key != "data.eval.0.format"] == changed
+    defaults = {f"data.eval.0.{name}" for name in Source.model_fields} - {"data.eval.0.path"}
+    assert [(c.key, c.before, c.after) for c in changes if c.key not in defaults] == changed
 
 
 def test_a_diff_names_the_change_and_what_it_costs() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import IGNORED, encode, render
-from fsft.runtime.data.shapes import Sample
+from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.tokenizer import template_text, train_tokenizer
 
 TEXTS = ["Who are you? I am Fero.", "你是谁？我是助手。", "system user assistant"] * 4

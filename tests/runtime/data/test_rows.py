@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fsft.recipes.problems import Refused
 from fsft.runtime.data.rows import read_rows
-from fsft.runtime.data.shapes import Sample, detect_format, to_sample
+from fsft.runtime.data.sample import Sample
+from fsft.runtime.data.shapes import detect_format, to_sample
 
 ROWS = [{"prompt": "one", "answer": "1"}, {"prompt": "二", "answer": "2"}]
 
