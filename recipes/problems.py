@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -53,6 +54,10 @@ class FsftError(Exception):
             Problem(reason=problem) if isinstance(problem, str) else problem for problem in problems
         ]
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Problem, ...]]:
+        """Keep the problems on the way to another process."""
+        return type(self), tuple(self.problems)
 
 
 class RecipeError(FsftError):

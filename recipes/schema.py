@@ -28,6 +28,8 @@ DataFormat = Literal[
     "tokens",
 ]
 
+Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]
+
 
 def _refuse_lookalikes(value: object) -> object:
     """For Python, but not for TOML, true and 1.0 equal 1."""
@@ -144,9 +146,7 @@ class Data(Table):
     """The Spark cluster, for engine = "spark"."""
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default="auto", examples=[8])
     """Processes that prepare data; auto is one a core. Rows are the same for any number."""
-    compression: Literal["zstd", "gzip", "brotli", "snappy", "lz4"] = Field(
-        default="zstd", examples=["zstd"]
-    )
+    compression: Compression = Field(default="zstd", examples=["zstd"])
     """How parquet files of token ids are compressed."""
 
 

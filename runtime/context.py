@@ -18,6 +18,8 @@ class StageContext:
     """Paths in it are absolute."""
     run: RunDirectory
     events: EventLog
+    fingerprint: str
+    """Of the recipe's part and the inputs that the stage depends on."""
 
     def progress(self, task: str, done: int, total: int) -> None:
         """Tell how far the stage has come; total 0 when that is not known."""

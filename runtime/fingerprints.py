@@ -15,7 +15,7 @@ from fsft.recipes.shipped import shipped_templates
 from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
 from fsft.runtime.run_directory import write_json
 
-DATA_LAYOUT = 1
+DATA_LAYOUT = 2
 """The version of what prepare writes; a new one makes every run prepare again."""
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")

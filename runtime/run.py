@@ -159,9 +159,10 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
     run = plan.run
     started = time.perf_counter()
     events.write(StageStarted(stage=stage))
-    context = StageContext(stage=stage, recipe=plan.recipe, run=run, events=events)
+    fingerprint = plan.fingerprints[stage]
+    context = StageContext(stage, plan.recipe, run, events, fingerprint)
     before = run.finished_stages().get(stage)
-    if stage == "train" and before and before.fingerprint == plan.fingerprints[stage]:
+    if stage == "train" and before and before.fingerprint == fingerprint:
         # Asked for again by name: without its checkpoints it starts from the beginning.
         shutil.rmtree(run.checkpoints, ignore_errors=True)
     run.forget_stage(stage)
@@ -174,7 +175,7 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
         events.write_if_possible(Failed(stage=stage, message=str(explained)))
         raise explained from error
     seconds = time.perf_counter() - started
-    run.finish_stage(stage, FinishedStage(plan.fingerprints[stage], seconds, summary))
+    run.finish_stage(stage, FinishedStage(fingerprint, seconds, summary))
     events.write(StageFinished(stage=stage, seconds=seconds, summary=summary))
     if stage == "prepare":
         write_lock(run, plan.recipe, plan.inputs, plan.expected)

@@ -98,16 +98,35 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield partial
-        partial.chmod(0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            target.rename(old / target.name)
-            partial.rename(target)
-            shutil.rmtree(old)
-        else:
-            partial.rename(target)
+        _put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def resumed_folder(target: Path, fingerprint: str) -> Iterator[Path]:
+    """As replacing_folder, but what was filled in is kept when it fails or is killed.
+
+    The next call with the same fingerprint goes on in it; one with another begins anew.
+    """
+    partial = target.with_name(f".{target.name}-{fingerprint[:16]}")
+    for other in target.parent.glob(f".{target.name}-*"):
+        if other != partial:
+            shutil.rmtree(other)
+    partial.mkdir(parents=True, exist_ok=True)
+    yield partial
+    _put_in_place(partial, target)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    partial.chmod(0o755)
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+        target.rename(old / target.name)
+        partial.rename(target)
+        shutil.rmtree(old)
+    else:
+        partial.rename(target)
 
 
 def write_json(path: Path, value: Any) -> None:

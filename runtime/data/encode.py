@@ -1,24 +1,27 @@
-"""Samples as token ids, and which of them are learned.
+"""Rendered samples as token ids, and which of them are learned.
 
-The mask is exact for any chat template: where an answer begins and ends is known in the rendered
-text, by rendering the dialogue up to it, and the tokenizer tells which characters a token covers.
+A token is learned when it touches a learned part of the text. Where a token begins and ends is
+known from the lengths of the tokens in bytes, for tokenizers whose tokens are made of bytes; for
+others, and for texts that the tokenizer changes first, the tokenizers library tells it.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fsft.recipes.schema import Data
-from fsft.runtime.data.sample import Message, Sample
+from fsft.runtime.data.engines import Engine, TokenIds, make_engine
+from fsft.runtime.data.render import Rendered, Span
+from fsft.runtime.data.text_tokenizer import TextTokenizer
 
 IGNORED = -100
 """The label of a token that is not learned, as in torch's cross entropy."""
 
-Span = tuple[int, int]
-"""First character and the one after the last."""
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,90 +38,99 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """The text that the tokenizer sees, and the parts of it that are learned."""
+class TokenBatch:
+    """Several samples behind each other: token ids, and which of them are learned."""
 
-    text: str
-    learned: tuple[Span, ...]
+    tokens: TokenIds
+    learned: Mask
 
+    def __len__(self) -> int:
+        return len(self.tokens.bounds) - 1
 
-def render(sample: Sample, tokenizer: Any, data: Data) -> Rendered:
-    """The text of a sample and its learned spans; raises ValueError where the template cannot."""
-    if sample.text:
-        begins = tokenizer.bos_token_id in tokenizer("").input_ids
-        text = (tokenizer.bos_token if begins else "") + sample.text + (tokenizer.eos_token or "")
-        return Rendered(text, ((0, len(text)),))
-    whole = _apply(tokenizer, sample.messages)
-    if data.loss_on == "all":
-        return Rendered(whole, ((0, len(whole)),))
-    return Rendered(whole, tuple(_answer_spans(sample.messages, whole, tokenizer)))
+    def __iter__(self) -> Iterator[Encoded]:
+        bounds = self.tokens.bounds.tolist()
+        for start, end in pairwise(bounds):
+            ids = self.tokens.ids[start:end]
+            yield Encoded(ids, labels_of(ids, self.learned[start:end]))
 
 
-def encode(rendered: Sequence[Rendered], tokenizer: Any) -> list[Encoded]:
-    """The token ids of rendered samples; a token is learned when it touches a learned span."""
-    if not rendered:
-        return []
-    tokens = tokenizer(
-        [item.text for item in rendered],
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-    )
-    return [
-        _labelled(ids, offsets, item.learned)
-        for ids, offsets, item in zip(
-            tokens["input_ids"], tokens["offset_mapping"], rendered, strict=True
-        )
-    ]
+def labels_of(ids: npt.NDArray[np.int32], learned: Mask) -> npt.NDArray[np.int32]:
+    """The ids where they are learned, IGNORED elsewhere."""
+    return np.where(learned, ids, np.int32(IGNORED))
 
 
-def _answer_spans(messages: Sequence[Message], whole: str, tokenizer: Any) -> list[Span]:
-    spans = []
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = _apply(tokenizer, messages[:index], add_generation_prompt=True)
-        through = _apply(tokenizer, messages[: index + 1])
-        if not whole.startswith(through):
-            raise ValueError(
-                f"the chat template writes turn {index + 1} differently once more turns follow, so "
-                "its answer cannot be told from the rest"
-            )
-        start = _num_common(prompt, through)
-        if start < len(through):
-            spans.append((start, len(through)))
-    return spans
+class Encoder:
+    """Turns rendered samples into token ids with their mask."""
+
+    def __init__(self, tokenizer: TextTokenizer, engine: Engine | None = None) -> None:
+        """`engine` gives the ids; by default the fastest one that is exact."""
+        self.engine = engine or make_engine(tokenizer)
+        self._reference = tokenizer.reference
+        self._byte_lengths = _byte_lengths(tokenizer.definition)
+
+    def encode(self, rendered: Sequence[Rendered]) -> TokenBatch:
+        """The samples in order. The first token of each has nothing before it: never learned."""
+        tokens = self.engine.encode([item.text for item in rendered])
+        learned = np.ones(len(tokens.ids), dtype=bool)
+        partly = [i for i, item in enumerate(rendered) if item.learned != ((0, len(item.text)),)]
+        for index in partly:
+            start, end = tokens.bounds[index : index + 2]
+            learned[start:end] = self._mask(tokens.ids[start:end], rendered[index])
+        learned[tokens.bounds[:-1][np.diff(tokens.bounds) > 0]] = False
+        return TokenBatch(tokens, learned)
+
+    def _mask(self, ids: npt.NDArray[np.int32], item: Rendered) -> Mask:
+        if self._byte_lengths is not None and self._is_unchanged(item.text):
+            ends = np.cumsum(self._byte_lengths[ids])
+            if len(ends) and ends[-1] == _num_bytes(item.text):
+                spans = [
+                    (_num_bytes(item.text[:a]), _num_bytes(item.text[:b])) for a, b in item.learned
+                ]
+                return _touched(ends - self._byte_lengths[ids], ends, spans)
+        found = self._reference.encode(item.text, add_special_tokens=False)
+        places = np.asarray(found.offsets, dtype=np.int64).reshape(-1, 2)
+        return _touched(places[:, 0], places[:, 1], item.learned)
+
+    def _is_unchanged(self, text: str) -> bool:
+        normalizer = self._reference.normalizer
+        return normalizer is None or normalizer.normalize_str(text) == text
 
 
-def _num_common(one: str, other: str) -> int:
-    """The number of characters with which both begin."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+def _touched(
+    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], spans: Sequence[Span]
+) -> Mask:
+    """Which of the tokens from `starts` to `ends` share a place with one of `spans`."""
+    mask = np.zeros(len(starts), dtype=bool)
+    for start, end in spans:
+        mask |= (starts < end) & (ends > start)
+    return mask
 
 
-def _apply(
-    tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False
-) -> str:
-    from jinja2 import TemplateError
-
-    if not messages and not add_generation_prompt:
-        return ""
-    try:
-        return str(
-            tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        )
-    except TemplateError as error:
-        raise ValueError(f"the chat template refuses the dialogue: {error}") from None
+def _num_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
-def _labelled(ids: list[int], offsets: list[Span], learned: Sequence[Span]) -> Encoded:
-    """The first token of a sample has nothing before it to be predicted from: never learned."""
-    input_ids = np.asarray(ids, dtype=np.int32)
-    places = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
-    mask = np.zeros(len(input_ids), dtype=bool)
-    for start, end in learned:
-        mask |= (places[:, 0] < end) & (places[:, 1] > start)
-    mask[:1] = False
-    return Encoded(input_ids, np.where(mask, input_ids, IGNORED).astype(np.int32))
+def _byte_lengths(definition: str) -> npt.NDArray[np.int64] | None:
+    """Bytes of text that each token id stands for; None where tokens are not made of bytes."""
+    parts = json.loads(definition)
+    vocabulary = parts["model"].get("vocab")
+    if not isinstance(vocabulary, dict) or not _is_byte_level(parts["pre_tokenizer"]):
+        return None
+    added = {token["id"]: token["content"] for token in parts["added_tokens"]}
+    lengths = np.zeros(max([*vocabulary.values(), *added]) + 1, dtype=np.int64)
+    for token, index in vocabulary.items():
+        # The byte-level alphabet writes each byte as one character.
+        lengths[index] = len(token)
+    for index, content in added.items():
+        lengths[index] = len(content.encode())
+    return lengths
+
+
+def _is_byte_level(pre_tokenizer: Any) -> bool:
+    match pre_tokenizer:
+        case {"type": "ByteLevel", "add_prefix_space": False}:
+            return True
+        case {"type": "Sequence", "pretokenizers": [*parts]}:
+            return any(_is_byte_level(part) for part in parts)
+        case _:
+            return False

@@ -9,18 +9,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from fsft.recipes.events import SampleShown
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
-from fsft.runtime.data.encode import IGNORED, Encoded, encode, render
+from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
 from fsft.runtime.data.preview import sample_shown
+from fsft.runtime.data.render import render
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.rows import Row, read_rows
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.samples import fill_in, source_format
 from fsft.runtime.data.shapes import to_sample
+from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer_of
 from fsft.runtime.data.tokenizer import make_tokenizer
 
 MOST_ROWS = 2000
@@ -83,7 +84,7 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     data = recipe.data
     parts = [_read(source) for source in data.train]
     try:
-        tokenizer = make_tokenizer(recipe, _texts(parts, data))
+        tokenizer = text_tokenizer_of(make_tokenizer(recipe, _texts(parts, data)))
         if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
             raise Refused(
                 Problem(
@@ -96,8 +97,9 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
         return _without_tokens(parts, data, num_samples, str(error.problems[0]))
     files: list[FileLook] = []
     samples: list[ShownSample] = []
+    encoder = Encoder(tokenizer)
     for part in parts:
-        encoded = [_encoded(row, part, data, tokenizer) for row in part.rows]
+        encoded = [_encoded(row, part, data, tokenizer, encoder) for row in part.rows]
         files.append(_counted(part, [_num_used(one, data) for one in encoded]))
         usable = (one for one in encoded if one is not None)
         samples.extend(
@@ -154,12 +156,14 @@ def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
     return None if sample.is_empty else sample
 
 
-def _encoded(row: Row, part: _Part, data: Data, tokenizer: Any) -> Encoded | None:
+def _encoded(
+    row: Row, part: _Part, data: Data, tokenizer: TextTokenizer, encoder: Encoder
+) -> Encoded | None:
     sample = _sample(row, part, data)
     if sample is None:
         return None
     try:
-        return encode([render(sample, tokenizer, data)], tokenizer)[0]
+        return next(iter(encoder.encode([render(sample, tokenizer, data)])))
     except ValueError:
         return None
 
@@ -225,6 +229,6 @@ def _turns(sample: Sample, data: Data) -> list[tuple[str, bool]]:
     ]
 
 
-def _segments(one: Encoded, tokenizer: Any) -> list[tuple[str, bool]]:
+def _segments(one: Encoded, tokenizer: TextTokenizer) -> list[tuple[str, bool]]:
     shown: SampleShown = sample_shown(one, tokenizer)
     return shown.segments

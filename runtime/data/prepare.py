@@ -1,25 +1,20 @@
-"""The prepare stage: raw files become token ids, and every sample is accounted for."""
+"""The prepare stage: raw files become token ids, and rows to train from."""
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Data, Source
+from fsft.recipes.schema import Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
-from fsft.runtime.data.encode import Encoded, Rendered, encode, render
-from fsft.runtime.data.packing import pack
 from fsft.runtime.data.preview import sample_shown
-from fsft.runtime.data.samples import PlacedSample, SourceCounts, read_samples, source_format
-from fsft.runtime.data.store import token_writer, write_arrow, write_rows
-from fsft.runtime.data.tokenizer import make_tokenizer
-from fsft.runtime.run_directory import replacing_folder, write_json
-
-WINDOW = 4096
-"""Samples that are encoded and packed together; bounds memory, and is plenty to pack tightly."""
+from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.store import read_batches
+from fsft.runtime.data.text_tokenizer import TextTokenizer
+from fsft.runtime.data.tokenize import SplitTokens, tokenize
+from fsft.runtime.data.tokenizer import saved_tokenizer
+from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
+from fsft.runtime.run_directory import resumed_folder, write_json
 
 
 @dataclass
@@ -27,26 +22,25 @@ class SplitCounts:
     """What became of a split. packing_efficiency is tokens ÷ (rows × sequence_length)."""
 
     sources: list[SourceCounts]
-    num_samples: int = 0
-    num_rows: int = 0
-    num_tokens: int = 0
-    num_label_tokens: int = 0
-    packing_efficiency: float = 0.0
+    num_samples: int
+    num_rows: int
+    num_tokens: int
+    """Of one epoch: a sample counts as often as it is seen."""
+    num_label_tokens: int
+    packing_efficiency: float
 
 
 def prepare(context: StageContext) -> str:
-    """Write tokenizer, token ids and counts to the run's data folder; returns a summary.
+    """Write tokenizer, token ids, rows and counts to the run's data folder; returns a summary.
 
-    Raises Refused when the data cannot be used.
+    What was tokenized before a kill is not tokenized again. Raises Refused when the data cannot be
+    used.
     """
     data = context.recipe.data
-    with replacing_folder(context.run.data) as folder:
-        tokenizer = make_tokenizer(context.recipe, _texts(context))
-        tokenizer.save_pretrained(folder / "tokenizer")
-        _require_template(tokenizer, data)
-        splits = {"train": _prepare_split(context, "train", data.train, tokenizer, folder)}
-        if data.eval:
-            splits["eval"] = _prepare_split(context, "eval", data.eval, tokenizer, folder)
+    with resumed_folder(context.run.data, context.fingerprint) as folder:
+        tokenizer = saved_tokenizer(context.recipe, folder)
+        tokens = tokenize(folder, data, context.progress)
+        splits = {split: _arranged(context, split, tokens[split], tokenizer) for split in tokens}
         info = {
             "splits": {name: asdict(counts) for name, counts in splits.items()},
             "tokenizer": {"vocab_size": len(tokenizer), "trained": data.tokenizer is not None},
@@ -58,120 +52,46 @@ def prepare(context: StageContext) -> str:
     return _summary(splits["train"])
 
 
-def _prepare_split(
-    context: StageContext, split: str, sources: list[Source], tokenizer: Any, folder: Path
+def _arranged(
+    context: StageContext, split: str, tokens: SplitTokens, tokenizer: TextTokenizer
 ) -> SplitCounts:
+    """Lay the samples of a split out for training, and tell what became of its sources."""
     data = context.recipe.data
-    counts = SplitCounts([SourceCounts(s.path, source_format(s)) for s in sources])
-    parquet = folder / f"{split}.parquet"
-    ends_seen = False
-    with token_writer(parquet) as writer:
-        samples = _usable(context, sources, counts, tokenizer)
-        while window := list(itertools.islice(samples, WINDOW)):
-            lengths = [len(sample.input_ids) for sample in window]
-            groups = pack(lengths, data.sequence_length) if data.packing else _alone(lengths)
-            counts.num_rows += write_rows(writer, ([window[i] for i in g] for g in groups))
-            counts.num_samples += len(window)
-            counts.num_tokens += sum(lengths)
-            counts.num_label_tokens += sum(sample.num_labels for sample in window)
-            ends_seen |= any((s.labels == tokenizer.eos_token_id).any() for s in window)
-            read = sum(source.num_read for source in counts.sources)
-            context.progress(f"tokenize {split}", read, 0)
-    if not counts.num_samples:
-        raise Refused(*_why_nothing_is_left(counts))
-    if not ends_seen:
+    for trouble in tokens.troubles:
+        context.warn(f"{trouble}; tokenizers was used instead, which is slower.")
+    if not any(source.num_used for source in tokens.sources):
+        raise Refused(*_why_nothing_is_left(tokens.sources))
+    if not tokens.ends_learned:
         context.warn(
             f"the end-of-text token {tokenizer.eos_token!r} is never learned in {split}: the model "
             "may not know when to stop. Check that the chat template ends an answer with it."
         )
-    for source in counts.sources:
-        if reasons := _left_out(source):
-            context.warn(f"{source.path}: of {source.num_read} rows, left out: {reasons}.")
-    counts.packing_efficiency = counts.num_tokens / (counts.num_rows * data.sequence_length)
-    write_arrow(parquet, folder / f"{split}.arrow")
-    return counts
+    for counts in tokens.sources:
+        if reasons := _left_out(counts):
+            context.warn(f"{counts.path}: of {counts.num_read} rows, left out: {reasons}.")
+    sources: list[Source] = getattr(data, split)
+    folder = tokens.files[0].parent
+    extent = write_training_set(
+        folder,
+        read_batches(tokens.files),
+        [Portion(c.num_used, s.weight) for c, s in zip(tokens.sources, sources, strict=True)],
+        sequence_length=data.sequence_length,
+        packing=data.packing,
+    )
+    if split == "train":
+        context.events.write(sample_shown(TokenRows(folder).sample(0), tokenizer))
+    return SplitCounts(
+        sources=tokens.sources,
+        num_samples=sum(counts.num_used for counts in tokens.sources),
+        num_rows=extent.num_rows,
+        num_tokens=extent.num_tokens,
+        num_label_tokens=tokens.num_label_tokens,
+        packing_efficiency=extent.num_tokens / (extent.num_rows * data.sequence_length),
+    )
 
 
-def _usable(
-    context: StageContext, sources: list[Source], counts: SplitCounts, tokenizer: Any
-) -> Iterator[Encoded]:
-    """The encoded samples that have something to learn; the others are counted."""
-    data = context.recipe.data
-    shown = False
-    for source, source_counts in zip(sources, counts.sources, strict=True):
-        placed = read_samples(source, data, source_counts)
-        while window := list(itertools.islice(placed, WINDOW)):
-            rendered = list(_rendered(window, source, source_counts, tokenizer, data))
-            for sample in encode(rendered, tokenizer):
-                if (kept := _kept(sample, data, source_counts)) is not None:
-                    if not shown:
-                        context.events.write(sample_shown(kept, tokenizer))
-                        shown = True
-                    source_counts.num_used += 1
-                    yield kept
-
-
-def _rendered(
-    window: Iterable[PlacedSample],
-    source: Source,
-    counts: SourceCounts,
-    tokenizer: Any,
-    data: Data,
-) -> Iterator[Rendered]:
-    for placed in window:
-        try:
-            yield render(placed.sample, tokenizer, data)
-        except ValueError as error:
-            counts.num_broken += 1
-            if data.on_error == "stop":
-                raise Refused(
-                    Problem(file=source.path, line=placed.line, reason=f"{error}.")
-                ) from None
-
-
-def _kept(sample: Encoded, data: Data, counts: SourceCounts) -> Encoded | None:
-    if len(sample.input_ids) > data.sequence_length:
-        if data.too_long == "drop":
-            counts.num_too_long += 1
-            return None
-        cut = slice(data.sequence_length)
-        sample = Encoded(sample.input_ids[cut], sample.labels[cut])
-        counts.num_truncated += 1
-    if not sample.num_labels:
-        counts.num_fully_masked += 1
-        return None
-    return sample
-
-
-def _alone(lengths: list[int]) -> list[list[int]]:
-    return [[index] for index in range(len(lengths))]
-
-
-def _texts(context: StageContext) -> Iterator[str]:
-    """All text of the training data, for training a tokenizer."""
-    data = context.recipe.data
-    for source in data.train:
-        uncounted = SourceCounts(source.path, source.format)
-        for placed in read_samples(source, data, uncounted):
-            yield from (message["content"] for message in placed.sample.messages)
-            if placed.sample.text:
-                yield placed.sample.text
-
-
-def _require_template(tokenizer: Any, data: Data) -> None:
-    formats = {source_format(source) for source in [*data.train, *data.eval]}
-    if formats != {"text"} and not tokenizer.chat_template:
-        raise Refused(
-            Problem(
-                key="data.template",
-                reason="the data holds dialogues, and the tokenizer has no chat template.",
-                example='template = "chatml"',
-            )
-        )
-
-
-def _why_nothing_is_left(counts: SplitCounts) -> Iterator[Problem]:
-    for source in counts.sources:
+def _why_nothing_is_left(sources: list[SourceCounts]) -> Iterator[Problem]:
+    for source in sources:
         yield Problem(
             file=source.path,
             reason=f"no sample is left to learn from; rows: {_left_out(source) or 'none'}.",
@@ -191,7 +111,7 @@ def _left_out(source: SourceCounts) -> str:
 
 
 def _summary(train: SplitCounts) -> str:
-    left_out = sum(source.num_read - source.num_used for source in train.sources)
+    left_out = sum(source.num_read + source.num_split - source.num_used for source in train.sources)
     formats = ", ".join(dict.fromkeys(source.format for source in train.sources))
     return (
         f"{train.num_samples} samples ({formats}) in {train.num_rows} rows, "

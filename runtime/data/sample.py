@@ -36,3 +36,8 @@ class Sample:
             for message in self.messages
             if message["role"] == "assistant"
         )
+
+    @property
+    def num_characters(self) -> int:
+        """About how much text there is."""
+        return len(self.text) + sum(len(m["content"]) for m in (*self.messages, *self.rejected))

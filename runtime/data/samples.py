@@ -1,8 +1,9 @@
 """The samples of a data source: rows read, shape known, variables filled in, trouble counted."""
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fsft.recipes.problems import Problem, Refused
@@ -19,7 +20,10 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 @dataclass
 class SourceCounts:
-    """What became of the rows of one file. num_read is the sum of all but num_truncated."""
+    """What became of the rows of one source.
+
+    num_read + num_split is num_used + num_broken + num_empty + num_too_long + num_fully_masked.
+    """
 
     path: str
     format: str
@@ -29,7 +33,14 @@ class SourceCounts:
     num_empty: int = 0
     num_too_long: int = 0
     num_truncated: int = 0
+    num_split: int = 0
+    """Samples that there are more of than rows, because one row became several."""
     num_fully_masked: int = 0
+
+    def add(self, other: "SourceCounts") -> None:
+        """Count what became of further rows of the same source."""
+        for name in (field.name for field in fields(self) if field.name.startswith("num_")):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(frozen=True)
@@ -66,14 +77,24 @@ def source_format(source: Source) -> DataFormat:
 
 
 def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[PlacedSample]:
-    """The samples of a file that say something; everything else is added to `counts`.
+    """The samples of a source that say something; everything else is added to `counts`.
+
+    Raises Refused as samples_in does.
+    """
+    rows = itertools.islice(read_rows(Path(source.path)), source.max_samples)
+    yield from samples_in(rows, source, data, source_format(source), counts)
+
+
+def samples_in(
+    rows: Iterable[Row], source: Source, data: Data, data_format: DataFormat, counts: SourceCounts
+) -> Iterator[PlacedSample]:
+    """The samples in some rows of a source; what says nothing is added to `counts`.
 
     Raises Refused naming the broken rows, up to MAX_PROBLEMS, when data.on_error is "stop".
     """
-    data_format = source_format(source)
     problems: list[Problem] = []
-    for index, row in enumerate(read_rows(Path(source.path))):
-        if index == source.max_samples or len(problems) == MAX_PROBLEMS:
+    for row in rows:
+        if len(problems) == MAX_PROBLEMS:
             break
         counts.num_read += 1
         try:

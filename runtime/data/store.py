@@ -1,97 +1,69 @@
-"""Token ids on disk: parquet to keep and exchange, a memory-mapped Arrow file to train from.
+"""Token ids in parquet: what data preparation makes, to keep, to exchange, and to train from.
 
-A row holds one or several samples: `input_ids`, `labels` (-100 where nothing is learned) and
-`cu_seqlens`, the bounds of its samples (0, end of the first, … end of the last).
+A row is a sample: `input_ids`, `labels` (IGNORED where nothing is learned; absent where all of it
+is, but for each sample's first token), and what its shape has besides.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fsft.runtime.data.encode import Encoded
+from fsft.recipes.schema import Compression, DataFormat
 
 _INTS = pa.list_(pa.int32())
-SCHEMA = pa.schema([("input_ids", _INTS), ("labels", _INTS), ("cu_seqlens", _INTS)])
+_COLUMNS = {
+    "input_ids": _INTS,
+    "labels": _INTS,
+    "rejected_input_ids": _INTS,
+    "rejected_labels": _INTS,
+    "is_good": pa.bool_(),
+    "category": pa.int32(),
+    "images": pa.list_(pa.string()),
+}
+ZSTD_LEVEL = 3
 
 
-@dataclass(frozen=True)
-class TokenRow:
-    """One row, as views into the file."""
-
-    input_ids: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int32]
-    cu_seqlens: npt.NDArray[np.int32]
-
-
-class TokenRows:
-    """The rows of a memory-mapped Arrow file: random access without reading the rest.
-
-    Processes on one machine share the memory that holds it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._batches = _open_batches(path)
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def __getitem__(self, index: int) -> TokenRow:
-        """The row at a non-negative index."""
-        place = int(np.searchsorted(self._starts, index, side="right")) - 1
-        batch, row = self._batches[place], int(index - self._starts[place])
-        return TokenRow(*(_view(batch.column(name), row) for name in SCHEMA.names))
-
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """The number of tokens of each row."""
-        columns: list[Any] = [batch.column("input_ids") for batch in self._batches]
-        parts = [np.diff(column.offsets.to_numpy()) for column in columns]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *parts]).astype(np.int64)
+def token_schema(formats: Iterable[DataFormat], *, with_images: bool) -> pa.Schema:
+    """The columns of samples of the given shapes."""
+    wanted = {"input_ids"}
+    for name in formats:
+        wanted |= {"labels"} if name != "text" else set()
+        wanted |= {"rejected_input_ids", "rejected_labels"} if name == "preference" else set()
+        wanted |= {"is_good"} if name == "kto" else set()
+        wanted |= {"category"} if name == "turns" else set()
+    wanted |= {"images"} if with_images else set()
+    return pa.schema([(name, kind) for name, kind in _COLUMNS.items() if name in wanted])
 
 
 @contextmanager
-def token_writer(path: Path) -> Iterator[pq.ParquetWriter]:
-    """A parquet file for token rows: zstd over byte-split integers is smallest and fastest."""
-    encodings = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names}
+def token_writer(
+    path: Path, schema: pa.Schema, compression: Compression
+) -> Iterator[pq.ParquetWriter]:
+    """A parquet file that is at `path` only when it is whole and on disk.
+
+    Byte-split integers are smallest and fastest to write, compressed by any of the codecs.
+    """
+    lists = [field.name for field in schema if field.type == _INTS]
+    partial = path.with_name(f".{path.name}.partial")
     with pq.ParquetWriter(
-        path, SCHEMA, compression="zstd", use_dictionary=False, column_encoding=encodings
+        partial,
+        schema,
+        compression=compression,
+        compression_level=ZSTD_LEVEL if compression == "zstd" else None,
+        use_dictionary=False,
+        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists},
     ) as writer:
         yield writer
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
-def write_rows(writer: pq.ParquetWriter, rows: Iterable[Sequence[Encoded]]) -> int:
-    """Append rows of one or more samples each as one row group; returns their number."""
-    table: dict[str, list[npt.NDArray[np.int32]]] = {name: [] for name in SCHEMA.names}
-    for samples in rows:
-        table["input_ids"].append(np.concatenate([sample.input_ids for sample in samples]))
-        table["labels"].append(np.concatenate([sample.labels for sample in samples]))
-        ends = np.cumsum([0, *(len(sample.input_ids) for sample in samples)])
-        table["cu_seqlens"].append(ends.astype(np.int32))
-    if table["input_ids"]:
-        writer.write_table(pa.table(table, schema=SCHEMA))
-    return len(table["input_ids"])
-
-
-def write_arrow(parquet: Path, arrow: Path) -> None:
-    """Write the rows of a parquet file uncompressed, one row group at a time, to be mapped."""
-    with pa.ipc.new_file(str(arrow), SCHEMA) as writer:
-        for batch in pq.ParquetFile(parquet).iter_batches(batch_size=4096):
-            writer.write_batch(batch)
-
-
-def _open_batches(path: Path) -> list[pa.RecordBatch]:
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
-    return [reader.get_batch(index) for index in range(reader.num_record_batches)]
-
-
-def _view(column: Any, row: int) -> npt.NDArray[np.int32]:
-    start, end = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
-    view: npt.NDArray[np.int32] = column.values.slice(start, end - start).to_numpy()
-    return view
+def read_batches(paths: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+    """The rows of parquet files in order, some thousand at a time."""
+    for path in paths:
+        yield from pq.ParquetFile(path).iter_batches(batch_size=4096)

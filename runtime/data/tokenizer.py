@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Recipe
+from fsft.recipes.schema import Data, Recipe
 from fsft.recipes.shipped import shipped_templates
+from fsft.runtime.data.samples import SourceCounts, read_samples, source_format
+from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
+from fsft.runtime.processes import in_child
+from fsft.runtime.run_directory import replacing_folder
 
 PAD_TOKEN = "<|endoftext|>"
 TURN_END = "<|im_end|>"
@@ -31,6 +35,24 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     if template:
         tokenizer.chat_template = template
     return tokenizer
+
+
+def saved_tokenizer(recipe: Recipe, folder: Path) -> TextTokenizer:
+    """The tokenizer of the run as it is in `folder`/tokenizer, made and put there if need be.
+
+    Raises Refused when there is none, or none that has what the data needs.
+    """
+    target = folder / "tokenizer"
+    if not target.exists():
+        in_child(_save_tokenizer, recipe, target)
+    return text_tokenizer(target)
+
+
+def _save_tokenizer(recipe: Recipe, target: Path) -> None:
+    made = make_tokenizer(recipe, _texts(recipe.data))
+    _require_template(made, recipe.data)
+    with replacing_folder(target) as partial:
+        made.save_pretrained(partial)
 
 
 def template_text(name: str) -> str:
@@ -101,3 +123,25 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any
         extra_special_tokens=special[1:],
         clean_up_tokenization_spaces=False,
     )
+
+
+def _texts(data: Data) -> Iterator[str]:
+    """All text of the training data, for training a tokenizer."""
+    for source in data.train:
+        uncounted = SourceCounts(source.path, source.format)
+        for placed in read_samples(source, data, uncounted):
+            yield from (message["content"] for message in placed.sample.messages)
+            if placed.sample.text:
+                yield placed.sample.text
+
+
+def _require_template(tokenizer: Any, data: Data) -> None:
+    formats = {source_format(source) for source in [*data.train, *data.eval]}
+    if formats - {"text", "tokens"} and not tokenizer.chat_template:
+        raise Refused(
+            Problem(
+                key="data.template",
+                reason="the data holds dialogues, and the tokenizer has no chat template.",
+                example='template = "chatml"',
+            )
+        )

@@ -9,7 +9,7 @@ from fsft.recipes.schema import Recipe, Source
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.sample import Message
 from fsft.runtime.data.samples import SourceCounts, read_samples
-from fsft.runtime.data.store import TokenRows
+from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.evaluate.questions import Question, questions_of
 from fsft.runtime.run_directory import write_json
 from fsft.runtime.serve.answers import Answerer
@@ -111,7 +111,7 @@ def _mean_loss(context: StageContext, model: Any) -> float | None:
     from fsft.runtime.train.batches import collate
     from fsft.runtime.train.loss import loss_of
 
-    rows = TokenRows(context.run.data / f"{context.recipe.evaluate.split}.arrow")
+    rows = TokenRows(context.run.data / context.recipe.evaluate.split)
     total, count = 0.0, 0
     number = min(len(rows), context.recipe.evaluate.max_samples)
     for index in range(number):

@@ -2,7 +2,8 @@
 
 The rows are read in passes, each in its own seeded order. Every optimizer step takes the next
 global batch; the same rows make it up however they are split over processes and micro batches.
-Where a step begins follows from its number, so resuming reads nothing that was done.
+Which rows a step takes follows from its number at the same cost for any step, so resuming reads
+nothing that was done.
 """
 
 import math
@@ -16,9 +17,11 @@ import torch
 
 from fsft.recipes.schema import Budget
 from fsft.runtime.data.encode import IGNORED
-from fsft.runtime.data.store import TokenRow
+from fsft.runtime.data.order import Indexes, Order
+from fsft.runtime.data.training_set import Extent, TokenRow
 
-Indexes = npt.NDArray[np.int64]
+BATCHES_GROUPED = 64
+"""Global batches whose rows are sorted by length together, where the recipe asks for it."""
 
 
 @dataclass(frozen=True)
@@ -48,37 +51,42 @@ class BatchPlan:
 
     def __init__(
         self,
-        lengths: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int32],
+        extent: Extent,
         *,
         seed: int,
         micro_batch: int,
         gradient_accumulation: int,
         num_processes: int,
+        group_by_length: bool = False,
     ) -> None:
-        """`lengths`: the tokens of each row."""
+        """`lengths`: the tokens of each row.
+
+        `group_by_length`: make each global batch of rows that are alike in length.
+        """
         self._lengths = lengths
+        self._extent = extent
         self._seed = seed
         self._micro_batch = micro_batch
         self._num_processes = num_processes
         self.global_batch = micro_batch * gradient_accumulation * num_processes
-        self._order_of_pass = lru_cache(maxsize=2)(self._make_order)
+        self._batches_of = lru_cache(maxsize=2)(self._alike if group_by_length else self._in_order)
+        self._num_together = BATCHES_GROUPED if group_by_length else 1
 
     def total_steps(self, budget: Budget) -> int:
         """Optimizer steps that the budget asks for; a part of a step counts as one."""
         if budget.steps is not None:
             return budget.steps
+        num_rows = len(self._lengths)
         if budget.tokens is not None:
-            return math.ceil(budget.tokens / (float(self._lengths.mean()) * self.global_batch))
-        return math.ceil((budget.epochs or 0) * len(self._lengths) / self.global_batch)
+            tokens_of_step = self._extent.num_tokens / num_rows * self.global_batch
+            return math.ceil(budget.tokens / tokens_of_step)
+        return math.ceil((budget.epochs or 0) * num_rows / self.global_batch)
 
     def rows_of_step(self, step: int) -> Indexes:
         """The global batch of a step (from 1), longest row first."""
-        first = (step - 1) * self.global_batch
-        places = np.arange(first, first + self.global_batch)
-        passes, within = np.divmod(places, len(self._lengths))
-        rows = np.concatenate(
-            [self._order_of_pass(int(p))[within[passes == p]] for p in np.unique(passes)]
-        )
+        group, within = divmod(step - 1, self._num_together)
+        rows = self._batches_of(group)[within]
         return rows[np.argsort(-self._lengths[rows], kind="stable")]
 
     def micro_batches(self, step: int, rank: int) -> list[Indexes]:
@@ -89,16 +97,35 @@ class BatchPlan:
         groups = self.rows_of_step(step).reshape(-1, self._micro_batch)
         return list(groups[rank :: self._num_processes])
 
-    def _make_order(self, number: int) -> Indexes:
-        """The order of a pass; the first one begins with the longest row of all.
+    def _in_order(self, group: int) -> Indexes:
+        """(num_together, global_batch) rows, pass after pass, each in its own order.
 
-        So the step that needs the most memory is the first, and too little shows at once.
+        The first pass begins with the longest row of all. So the step that needs the most memory
+        is the first, and too little shows at once.
         """
-        order = np.random.default_rng([self._seed, number]).permutation(len(self._lengths))
-        if number == 0:
-            longest = int(np.argmax(self._lengths[order]))
-            order[[0, longest]] = order[[longest, 0]]
-        return order
+        number = self.global_batch * self._num_together
+        places = np.arange(group * number, (group + 1) * number)
+        passes, within = np.divmod(places, len(self._lengths))
+        rows = np.empty_like(places)
+        for each in np.unique(passes):
+            rows[passes == each] = self._order(int(each))(within[passes == each])
+        first, longest = self._order(0)(np.zeros(1, np.int64))[0], self._extent.longest_row
+        rows[(passes == 0) & (rows == longest)] = first
+        rows[places == 0] = longest
+        return rows.reshape(self._num_together, self.global_batch)
+
+    def _alike(self, group: int) -> Indexes:
+        """The same rows, sorted by length into batches, which come in an order of their own."""
+        rows = self._in_order(group).ravel()
+        batches = rows[np.argsort(-self._lengths[rows], kind="stable")]
+        order = Order(self._num_together, (self._seed, group, 1))(np.arange(self._num_together))
+        if group == 0:
+            order[[0, int(np.argmin(order))]] = order[[int(np.argmin(order)), 0]]
+        return batches.reshape(self._num_together, self.global_batch)[order]
+
+    def _order(self, number: int) -> Order:
+        """The order of a pass."""
+        return Order(len(self._lengths), (self._seed, number))
 
 
 def collate(rows: Sequence[TokenRow], pad_token_id: int, *, one_row: bool) -> Batch:

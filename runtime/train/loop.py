@@ -11,7 +11,7 @@ from fsft.recipes.events import CheckpointSaved, Step, TrainFinished, TrainStart
 from fsft.recipes.planner.flops import training_flops
 from fsft.recipes.problems import RunFailed
 from fsft.recipes.schema import Recipe
-from fsft.runtime.data.store import TokenRows
+from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.batches import Batch, BatchPlan, collate
@@ -47,7 +47,7 @@ class Trainer:
         self.recipe = run.recipe()
         self.rank, self.num_processes = dist.get_rank(), dist.get_world_size()
         self.events = EventLog(run.events_file) if self.rank == 0 else None
-        self.rows = TokenRows(run.data / "train.arrow")
+        self.rows = TokenRows(run.data / "train")
         self.plan = make_plan(self.recipe, self.rows, self.num_processes)
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
@@ -188,9 +188,11 @@ class Trainer:
 def make_plan(recipe: Recipe, rows: TokenRows, num_processes: int) -> BatchPlan:
     """The batch plan of a recipe."""
     return BatchPlan(
-        rows.lengths(),
+        rows.lengths,
+        rows.extent,
         seed=recipe.seed,
         micro_batch=recipe.parallel.settled.micro_batch,
         gradient_accumulation=recipe.parallel.settled.gradient_accumulation,
         num_processes=num_processes,
+        group_by_length=recipe.data.group_by_length and not recipe.data.packing,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from fsft.runtime.data.store import TokenRow, TokenRows
+from fsft.runtime.data.training_set import TokenRow, TokenRows
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.batches import collate
 from fsft.runtime.train.loop import make_plan
@@ -58,7 +58,7 @@ def main() -> None:
     recipe = run.recipe()
     rank, num_processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     tokenizer = load_tokenizer(run.tokenizer)
-    rows = TokenRows(run.data / "train.arrow")
+    rows = TokenRows(run.data / "train")
     plan = make_plan(recipe, rows, num_processes)
     total = plan.total_steps(recipe.budget)
     order = [
@@ -95,7 +95,7 @@ def main() -> None:
     trainer.train()
     if rank == 0:
         counted = [row for step in range(WARMUP + 1, total + 1) for row in plan.rows_of_step(step)]
-        tokens = int(rows.lengths()[counted].sum())
+        tokens = int(rows.lengths[counted].sum())
         seconds = clock.ends[-1] - clock.ends[WARMUP - 1]
         result.write_text(json.dumps({"tokens_per_second": tokens / seconds}))
 

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from fsft.recipes.schema import Data, Source
-from fsft.runtime.data.encode import IGNORED, encode, render
+from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
+from fsft.runtime.data.render import render
 from fsft.runtime.data.sample import Sample
+from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from fsft.runtime.data.tokenizer import template_text, train_tokenizer
 
 TEXTS = ["Who are you? I am Fero.", "你是谁？我是助手。", "system user assistant"] * 4
@@ -42,8 +44,14 @@ def data(**values: Any) -> Data:
     return Data(train=[Source(path="x.jsonl")], **values)
 
 
+def encoded(tokenizer: Any, sample: Sample, settings: Data) -> Encoded:
+    text = text_tokenizer_of(tokenizer)
+    (item,) = Encoder(text).encode([render(sample, text, settings)])
+    return item
+
+
 def learned(tokenizer: Any, sample: Sample, settings: Data) -> str:
-    (item,) = encode([render(sample, tokenizer, settings)], tokenizer)
+    item = encoded(tokenizer, sample, settings)
     return str(tokenizer.decode(item.labels[item.labels != IGNORED]))
 
 
@@ -53,13 +61,13 @@ def test_only_the_answers_and_their_end_are_learned(tokenizer: Any) -> None:
 
 
 def test_all_but_the_first_token_is_learned_when_asked(tokenizer: Any) -> None:
-    (item,) = encode([render(DIALOGUE, tokenizer, data(loss_on="all"))], tokenizer)
+    item = encoded(tokenizer, DIALOGUE, data(loss_on="all"))
     assert item.num_labels == len(item.input_ids) - 1
     assert item.labels[0] == IGNORED
 
 
 def test_plain_text_is_learned_to_its_end_token(tokenizer: Any) -> None:
-    (item,) = encode([render(Sample(text="Who are you?"), tokenizer, data())], tokenizer)
+    item = encoded(tokenizer, Sample(text="Who are you?"), data())
     assert item.input_ids[-1] == tokenizer.eos_token_id
     assert item.labels[-1] == tokenizer.eos_token_id
     assert item.num_labels == len(item.input_ids) - 1
@@ -93,7 +101,7 @@ def test_a_template_that_rewrites_earlier_turns_is_told_apart(
     last_only = "{{ messages | length }}{{ messages[-1].content }}"
     monkeypatch.setattr(tokenizer, "chat_template", last_only)
     with pytest.raises(ValueError, match="turn 3 differently"):
-        render(DIALOGUE, tokenizer, data())
+        render(DIALOGUE, text_tokenizer_of(tokenizer), data())
 
 
 def test_a_template_that_refuses_a_dialogue_says_why(
@@ -101,11 +109,11 @@ def test_a_template_that_refuses_a_dialogue_says_why(
 ) -> None:
     monkeypatch.setattr(tokenizer, "chat_template", "{{ raise_exception('no system turn') }}")
     with pytest.raises(ValueError, match="no system turn"):
-        render(DIALOGUE, tokenizer, data())
+        render(DIALOGUE, text_tokenizer_of(tokenizer), data())
 
 
 def test_the_prompt_seen_in_generation_is_the_prompt_seen_in_training(tokenizer: Any) -> None:
-    (item,) = encode([render(Sample(messages=DIALOGUE.messages[:3]), tokenizer, data())], tokenizer)
+    item = encoded(tokenizer, Sample(messages=DIALOGUE.messages[:3]), data())
     prompt = tokenizer.apply_chat_template(
         list(DIALOGUE.messages[:2]), add_generation_prompt=True, return_dict=True
     )["input_ids"]

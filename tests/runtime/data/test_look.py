@@ -34,7 +34,7 @@ def tokens_of(recipe: Recipe, folder: Path) -> tuple[int, int]:
     run = RunDirectory(folder / "run")
     run.path.mkdir()
     events = EventLog(run.path / "events.jsonl")
-    prepare(StageContext("prepare", recipe, run, events))
+    prepare(StageContext("prepare", recipe, run, events, "0"))
     train = json.loads(run.data_info.read_text())["splits"]["train"]
     return train["num_samples"], train["num_tokens"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsft.recipes.schema import Budget
-from fsft.runtime.data.store import TokenRow
+from fsft.runtime.data.training_set import Extent, TokenRow
 from fsft.runtime.train.batches import BatchPlan, collate
 
 
@@ -15,7 +15,8 @@ def plan(
     lengths: list[int], *, micro_batch: int = 1, accumulation: int = 1, num_processes: int = 1
 ) -> BatchPlan:
     return BatchPlan(
-        np.asarray(lengths),
+        np.asarray(lengths, dtype=np.int32),
+        Extent(len(lengths), sum(lengths), int(np.argmax(lengths))),
         seed=3,
         micro_batch=micro_batch,
         gradient_accumulation=accumulation,

@@ -1,0 +1,70 @@
+"""Tokenizing parts on this machine, in as many processes as are worth starting."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from fsft.recipes.problems import RunFailed
+from fsft.recipes.schema import Data
+from fsft.runtime.data.tokenize_part import PartCounts, PartTask, PartTokenizer
+
+WORTH_A_PROCESS = 16_000_000
+"""Bytes of input that take about as long as starting a process."""
+
+_tokenizer: PartTokenizer | None = None
+"""The tokenizer of a worker process; set once, when the process starts."""
+
+
+def tokenize_locally(
+    tasks: Sequence[PartTask], folder: Path, data: Data, schemas: dict[str, pa.Schema]
+) -> Iterator[tuple[PartTask, PartCounts]]:
+    """Each task with its counts, as they get done, in any order. Raises RunFailed."""
+    workers = num_workers(data.workers, tasks)
+    if workers == 1:
+        tokenizer = PartTokenizer(folder, data, schemas)
+        for task in tasks:
+            yield task, tokenizer.tokenize(task)
+        return
+    # A server that has imported everything forks the workers: quick, and free of threads.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(workers, context, _start, (folder, data, schemas)) as pool:
+        futures = {pool.submit(_tokenize, task): task for task in tasks}
+        try:
+            for done in as_completed(futures):
+                yield futures[done], done.result()
+        except BrokenProcessPool:
+            raise RunFailed(
+                "a process that tokenized data was killed; most often memory ran out. What is done "
+                "is kept: the same command goes on. Fewer data.workers need less memory."
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def num_workers(wanted: int | Literal["auto"], tasks: Sequence[PartTask]) -> int:
+    """The processes to use: one a core, but none that would have little to do."""
+    if wanted != "auto":
+        return max(1, min(wanted, len(tasks)))
+    num_bytes = sum(task.part.num_bytes for task in tasks)
+    return max(1, min(len(os.sched_getaffinity(0)), len(tasks), num_bytes // WORTH_A_PROCESS))
+
+
+def _start(folder: Path, data: Data, schemas: dict[str, pa.Schema]) -> None:
+    global _tokenizer  # noqa: PLW0603 - the one place where a worker process keeps its own
+    # Ctrl-C reaches the whole foreground group; the parent ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    _tokenizer = PartTokenizer(folder, data, schemas)
+
+
+def _tokenize(task: PartTask) -> PartCounts:
+    assert _tokenizer is not None
+    return _tokenizer.tokenize(task)

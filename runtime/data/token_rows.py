@@ -1,0 +1,112 @@
+"""Rows that hold token ids already, such as Spark and other trainers write."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Data, Source
+from fsft.runtime.data.encode import IGNORED, TokenBatch
+from fsft.runtime.data.engines import TokenIds
+from fsft.runtime.data.fitting import fitted
+from fsft.runtime.data.parts import Part, read_part_batches
+from fsft.runtime.data.sample_batch import SampleBatch
+from fsft.runtime.data.samples import SourceCounts
+
+Ints = npt.NDArray[Any]
+
+
+def read_token_rows(
+    part: Part, source: Source, data: Data, counts: SourceCounts, *, vocab_size: int
+) -> Iterator[SampleBatch]:
+    """The samples of a part; rows that were packed become their samples again.
+
+    `input_ids` is needed; `labels` say what is learned, else all is; `cu_seqlens` bound the
+    samples of a row, else it is one. Raises Refused where a column cannot be what it should.
+    """
+    for batch in read_part_batches(part):
+        named = _Columns(batch, source)
+        counts.num_read += batch.num_rows
+        ids, bounds = named.lists("input_ids")
+        if len(ids) and (ids.min() < 0 or ids.max() >= vocab_size):
+            raise named.refused(
+                "input_ids",
+                f"holds {ids.min()} to {ids.max()}; the model knows 0 to {vocab_size - 1}",
+            )
+        learned = np.ones(len(ids), dtype=bool)
+        if named.has("labels"):
+            labels, label_bounds = named.lists("labels")
+            learned = labels != IGNORED
+            if not np.array_equal(label_bounds, bounds):
+                raise named.refused("labels", "differs from input_ids in length")
+            if (labels[learned] != ids[learned]).any():
+                raise named.refused(
+                    "labels", f"must be the token at its own place or {IGNORED}, not the next token"
+                )
+        if named.has("cu_seqlens"):
+            bounds = _inner_bounds(named, bounds)
+        learned[bounds[:-1][np.diff(bounds) > 0]] = False
+        counts.num_split += len(bounds) - 1 - batch.num_rows
+        tokens = TokenBatch(TokenIds(ids.astype(np.int32), bounds), learned)
+        yield SampleBatch(fitted(tokens, data, counts))
+
+
+class _Columns:
+    """The columns of a batch by the names of the shape's fields."""
+
+    def __init__(self, batch: pa.RecordBatch, source: Source) -> None:
+        self._batch, self._source = batch, source
+
+    def has(self, field: str) -> bool:
+        return self._name(field) in self._batch.schema.names
+
+    def lists(self, field: str) -> tuple[Ints, npt.NDArray[np.int64]]:
+        """The numbers of all rows behind each other, and where each row begins, and the end."""
+        if not self.has(field):
+            raise self.refused(
+                field, f"is missing; there are {', '.join(self._batch.schema.names)}"
+            )
+        column: Any = self._batch.column(self._name(field))
+        kind = column.type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(
+            kind.value_type
+        ):
+            raise self.refused(field, f"must be lists of whole numbers, not {kind}")
+        if column.null_count or column.flatten().null_count:
+            raise self.refused(field, "holds nulls")
+        offsets = column.offsets.to_numpy().astype(np.int64)
+        return column.flatten().to_numpy(), offsets - offsets[0]
+
+    def refused(self, field: str, reason: str) -> Refused:
+        name = self._name(field)
+        return Refused(
+            Problem(
+                file=self._source.path,
+                key=name,
+                reason=f"the column {reason}.",
+                example=f'columns = {{ {field} = "…" }} where it is called otherwise',
+            )
+        )
+
+    def _name(self, field: str) -> str:
+        return self._source.columns.get(field, field)
+
+
+def _inner_bounds(named: _Columns, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The bounds of the samples in all rows, from each row's cu_seqlens (0 … its length)."""
+    inner, rows = named.lists("cu_seqlens")
+    counts = np.diff(rows)
+    if (counts < 2).any():
+        raise named.refused("cu_seqlens", "must begin with 0 and end with the length of the row")
+    firsts, lasts = rows[:-1], rows[1:] - 1
+    rises = np.diff(inner) > 0
+    rises[lasts[:-1]] = True
+    if (inner[firsts] != 0).any() or (inner[lasts] != np.diff(bounds)).any() or not rises.all():
+        raise named.refused("cu_seqlens", "must rise from 0 to the length of the row")
+    placed = inner + np.repeat(bounds[:-1], counts)
+    kept = np.ones(len(placed), dtype=bool)
+    kept[firsts[1:]] = False
+    return placed[kept].astype(np.int64)

@@ -1,0 +1,118 @@
+"""Raw files as token ids in parquet: split into parts, tokenized, every sample accounted for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsft.recipes.problems import Refused
+from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.runtime.data.parts import split_into_parts
+from fsft.runtime.data.samples import MAX_PROBLEMS, SourceCounts, source_format
+from fsft.runtime.data.store import token_schema
+from fsft.runtime.data.tokenize_part import PartCounts, PartTask, finished_counts
+
+PART_BYTES = 32_000_000
+"""Input that becomes one file of token ids: what is lost at most when a process is killed."""
+SPLITS = ("train", "eval")
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, and how much of it is done and there is in all."""
+
+
+@dataclass
+class SplitTokens:
+    """The token ids of a split: files in order, and what became of each source."""
+
+    files: list[Path] = field(default_factory=list)
+    sources: list[SourceCounts] = field(default_factory=list)
+    num_tokens: int = 0
+    num_label_tokens: int = 0
+    ends_learned: bool = False
+    engines: set[str] = field(default_factory=set)
+    """The libraries that made the ids."""
+    troubles: list[str] = field(default_factory=list)
+    """Where a fast library was not exact, and the reference took over."""
+
+
+def tokenize(folder: Path, data: Data, on_progress: Progress) -> dict[str, SplitTokens]:
+    """Write the token ids of every split below `folder`, which holds the tokenizer.
+
+    Parts that are there already stay. Progress is in bytes of input. Raises Refused where data
+    cannot be used.
+    """
+    tasks = plan_parts(data)
+    for split in {task.split for task in tasks}:
+        (folder / split).mkdir(parents=True, exist_ok=True)
+    found = {task: finished_counts(folder, task) for task in tasks}
+    done = {task: counts for task, counts in found.items() if counts}
+    if len(done) < len(tasks):
+        _tokenize_rest(
+            [task for task in tasks if task not in done], folder, data, done, on_progress
+        )
+    return {split: _gathered(split, folder, data, done) for split in SPLITS if getattr(data, split)}
+
+
+def plan_parts(data: Data) -> list[PartTask]:
+    """The parts of every source, numbered through each split."""
+    tasks: list[PartTask] = []
+    for split in SPLITS:
+        sources: list[Source] = getattr(data, split)
+        parts = [
+            (index, source_format(source), part)
+            for index, source in enumerate(sources)
+            for part in split_into_parts(source, target_bytes=PART_BYTES)
+        ]
+        tasks += [PartTask(split, number, *rest) for number, rest in enumerate(parts)]
+    return tasks
+
+
+def _tokenize_rest(
+    tasks: Sequence[PartTask],
+    folder: Path,
+    data: Data,
+    done: dict[PartTask, PartCounts],
+    on_progress: Progress,
+) -> None:
+    """Add what is missing to `done`; the processes may finish in any order."""
+    if data.engine == "spark":
+        from fsft.runtime.data.spark_engine import tokenize_with_spark as run
+    else:
+        from fsft.runtime.data.local_engine import tokenize_locally as run
+
+    formats: dict[str, set[DataFormat]] = {split: set() for split in SPLITS}
+    for task in (*tasks, *done):
+        formats[task.split].add(task.format)
+    schemas = {split: token_schema(found, with_images=False) for split, found in formats.items()}
+    total = sum(task.part.num_bytes for task in (*tasks, *done))
+    bad: dict[int, PartCounts] = {}
+    for task, counts in run(tasks, folder, data, schemas):
+        done[task] = counts
+        if counts.problems:
+            bad[task.number] = counts
+            if data.on_error == "stop":
+                break
+        on_progress("tokenize", sum(task.part.num_bytes for task in done), total)
+    problems = [problem for _, counts in sorted(bad.items()) for problem in counts.problems]
+    if problems:
+        raise Refused(*problems[: MAX_PROBLEMS + 1])
+
+
+def _gathered(
+    split: str, folder: Path, data: Data, done: Mapping[PartTask, PartCounts]
+) -> SplitTokens:
+    parts = sorted((task for task in done if task.split == split), key=lambda task: task.number)
+    tokens = SplitTokens(files=[folder / task.name for task in parts])
+    for index, source in enumerate(getattr(data, split)):
+        own = [task for task in parts if task.source_index == index]
+        whole = SourceCounts(source.path, own[0].format if own else source.format)
+        for task in own:
+            whole.add(done[task].rows)
+        tokens.sources.append(whole)
+    for task in parts:
+        counts = done[task]
+        tokens.num_tokens += counts.num_tokens
+        tokens.num_label_tokens += counts.num_label_tokens
+        tokens.ends_learned |= counts.ends_learned
+        tokens.engines.add(counts.engine)
+        tokens.troubles += [counts.trouble] if counts.trouble else []
+    return tokens
