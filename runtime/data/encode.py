@@ -5,11 +5,9 @@ known from the lengths of the tokens in bytes, for tokenizers whose tokens are m
 others, and for texts that the tokenizer changes first, the tokenizers library tells it.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +64,7 @@ class Encoder:
         """`engine` gives the ids; by default the fastest one that is exact."""
         self.engine = engine or make_engine(tokenizer)
         self._reference = tokenizer.reference
-        self._byte_lengths = _byte_lengths(tokenizer.definition)
+        self._byte_lengths = tokenizer.byte_lengths
 
     def encode(self, rendered: Sequence[Rendered]) -> TokenBatch:
         """The samples in order. The first token of each has nothing before it: never learned."""
@@ -108,29 +106,3 @@ def _touched(
 
 def _num_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-def _byte_lengths(definition: str) -> npt.NDArray[np.int64] | None:
-    """Bytes of text that each token id stands for; None where tokens are not made of bytes."""
-    parts = json.loads(definition)
-    vocabulary = parts["model"].get("vocab")
-    if not isinstance(vocabulary, dict) or not _is_byte_level(parts["pre_tokenizer"]):
-        return None
-    added = {token["id"]: token["content"] for token in parts["added_tokens"]}
-    lengths = np.zeros(max([*vocabulary.values(), *added]) + 1, dtype=np.int64)
-    for token, index in vocabulary.items():
-        # The byte-level alphabet writes each byte as one character.
-        lengths[index] = len(token)
-    for index, content in added.items():
-        lengths[index] = len(content.encode())
-    return lengths
-
-
-def _is_byte_level(pre_tokenizer: Any) -> bool:
-    match pre_tokenizer:
-        case {"type": "ByteLevel", "add_prefix_space": False}:
-            return True
-        case {"type": "Sequence", "pretokenizers": [*parts]}:
-            return any(_is_byte_level(part) for part in parts)
-        case _:
-            return False

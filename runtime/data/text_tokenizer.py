@@ -12,6 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True)
 class TextTokenizer:
@@ -19,6 +22,10 @@ class TextTokenizer:
 
     definition: str
     """The text of tokenizer.json, without the cutting and padding that it may ask for."""
+    added_tokens: Sequence[str]
+    """Tokens that are found in a text before anything else, the special ones among them."""
+    byte_lengths: npt.NDArray[np.int64] | None
+    """Bytes of text that each token id stands for; None where tokens are not made of bytes."""
     special_tokens: Mapping[str, str]
     """bos_token, eos_token and the like, as chat templates name them."""
     chat_template: str | None
@@ -59,19 +66,17 @@ def text_tokenizer(folder: Path) -> TextTokenizer:
     """The tokenizer that transformers saved in `folder`."""
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     template = folder / "chat_template.jinja"
-    return TextTokenizer(
-        _plain((folder / "tokenizer.json").read_text(encoding="utf-8")),
-        _special_tokens(settings),
+    return _from_definition(
+        (folder / "tokenizer.json").read_text(encoding="utf-8"),
+        settings,
         template.read_text(encoding="utf-8") if template.exists() else None,
     )
 
 
 def text_tokenizer_of(tokenizer: Any) -> TextTokenizer:
     """The same of a loaded transformers tokenizer."""
-    return TextTokenizer(
-        _plain(tokenizer.backend_tokenizer.to_str()),
-        _special_tokens(tokenizer.special_tokens_map),
-        tokenizer.chat_template,
+    return _from_definition(
+        tokenizer.backend_tokenizer.to_str(), tokenizer.special_tokens_map, tokenizer.chat_template
     )
 
 
@@ -81,9 +86,20 @@ def give_memory_back() -> None:
         libc.malloc_trim(0)
 
 
-def _plain(definition: str) -> str:
-    told = json.loads(definition)
-    return json.dumps({**told, "truncation": None, "padding": None}, ensure_ascii=False)
+def _from_definition(
+    definition: str, settings: Mapping[str, Any], chat_template: str | None
+) -> TextTokenizer:
+    parts = json.loads(definition)
+    if parts["truncation"] or parts["padding"]:
+        plain = {**parts, "truncation": None, "padding": None}
+        definition = json.dumps(plain, ensure_ascii=False)
+    return TextTokenizer(
+        definition,
+        [token["content"] for token in parts["added_tokens"]],
+        _byte_lengths(parts),
+        _special_tokens(settings),
+        chat_template,
+    )
 
 
 def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -93,3 +109,27 @@ def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:
         for name, value in tokens.items()
     }
     return {name: value for name, value in contents.items() if isinstance(value, str)}
+
+
+def _byte_lengths(parts: dict[str, Any]) -> npt.NDArray[np.int64] | None:
+    vocabulary = parts["model"].get("vocab")
+    if not isinstance(vocabulary, dict) or not _is_byte_level(parts["pre_tokenizer"]):
+        return None
+    added = {token["id"]: token["content"] for token in parts["added_tokens"]}
+    lengths = np.zeros(max([*vocabulary.values(), *added]) + 1, dtype=np.int64)
+    for token, index in vocabulary.items():
+        # The byte-level alphabet writes each byte as one character.
+        lengths[index] = len(token)
+    for index, content in added.items():
+        lengths[index] = len(content.encode())
+    return lengths
+
+
+def _is_byte_level(pre_tokenizer: Any) -> bool:
+    match pre_tokenizer:
+        case {"type": "ByteLevel", "add_prefix_space": False}:
+            return True
+        case {"type": "Sequence", "pretokenizers": [*parts]}:
+            return any(_is_byte_level(part) for part in parts)
+        case _:
+            return False

@@ -70,7 +70,7 @@ def _prepared(folder: Path, overrides: list[str]) -> RunDirectory:
     recipe = resolve_paths(read_recipe(path, settings), path.parent)
     run = RunDirectory(folder)
     events = EventLog(run.events_file)
-    prepare(StageContext(stage="prepare", recipe=recipe, run=run, events=events))
+    prepare(StageContext("prepare", recipe, run, events, fingerprint=""))
     run.recipe_file.write_text(to_toml(recipe))
     return run
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fsft.cli.data_tokenize import tokenize
 from fsft.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from fsft.runtime.data.look import DataLook
 
 data_app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe.")
+
+
+data_app.command()(tokenize)
 
 
 @data_app.callback()
