@@ -1,15 +1,21 @@
 """Token ids and loss masks."""
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
-from fsft.runtime.data.render import render
+from fsft.runtime.data.engines import Reference
+from fsft.runtime.data.render import Rendered, render
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from fsft.runtime.data.tokenizer import template_text, train_tokenizer
+from tests.runtime.data.tokenizers import byte_level, normalizing, sentencepiece
 
 TEXTS = ["Who are you? I am Fero.", "你是谁？我是助手。", "system user assistant"] * 4
 DIALOGUE = Sample(
@@ -120,3 +126,32 @@ def test_the_prompt_seen_in_generation_is_the_prompt_seen_in_training(tokenizer:
     assert item.input_ids[: len(prompt)].tolist() == list(prompt)
     assert (item.labels[: len(prompt)] == IGNORED).all()
     assert (item.labels[len(prompt) :] != IGNORED).all()
+
+
+@given(st.text(alphabet="ab é你😀\n<|im_end|>"), st.data())
+def test_a_token_is_learned_just_when_it_touches_a_learned_part(
+    text: str, choose: st.DataObject
+) -> None:
+    """By the bytes of the tokens as by the places that the tokenizers library tells."""
+    cuts = choose.draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=4).map(sorted))
+    spans = tuple(pairwise(cuts))[::2]
+    fast = byte_level()
+    slow = replace(fast, byte_lengths=None)
+    (by_bytes,) = Encoder(fast, Reference(fast.reference)).encode([Rendered(text, spans)])
+    (by_places,) = Encoder(slow, Reference(slow.reference)).encode([Rendered(text, spans)])
+    assert by_bytes.labels.tolist() == by_places.labels.tolist()
+
+
+def test_the_mask_is_exact_where_the_tokenizer_changes_the_text_first() -> None:
+    """As long in bytes as before, and yet another text: bytes alone would be misled."""
+    tokenizer = normalizing()
+    text = "①é ﬁx" + "answer"
+    (found,) = Encoder(tokenizer).encode([Rendered(text, ((len(text) - 6, len(text)),))])
+    assert tokenizer.decode(found.labels[found.labels != IGNORED].tolist()) == "answer"
+
+
+def test_the_mask_is_exact_for_tokens_of_characters() -> None:
+    tokenizer = sentencepiece()
+    text = "you are 你: I am Fero"
+    (found,) = Encoder(tokenizer).encode([Rendered(text, ((text.index("I"), len(text)),))])
+    assert tokenizer.decode(found.labels[found.labels != IGNORED].tolist()).strip() == "I am Fero"
