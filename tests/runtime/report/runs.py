@@ -147,5 +147,5 @@ def report(
     write_json(run.evaluation, evaluation or results())
     for stage, seconds in (("prepare", 1.5), ("train", 9.0), ("convert", 0.5), ("evaluate", 3.0)):
         run.finish_stage(stage, FinishedStage("print", seconds, "done"))
-    summary = write_report(StageContext(stage="report", recipe=recipe, run=run, events=log))
+    summary = write_report(StageContext("report", recipe, run, log, fingerprint=""))
     return Report(run.report, summary)

@@ -30,7 +30,7 @@ def trained(folder: Path, *overrides: str, num_processes: int) -> RunDirectory:
     recipe = resolve_paths(read_recipe(recipe_file, [STEPS, *overrides]), folder)
     run = RunDirectory(folder / "run")
     events = EventLog(run.events_file)
-    prepare(StageContext(stage="prepare", recipe=recipe, run=run, events=events))
+    prepare(StageContext("prepare", recipe, run, events, fingerprint=""))
     run.recipe_file.write_text(to_toml(recipe))
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from fsft.runtime.data.encode import IGNORED
-from fsft.runtime.data.store import TokenRow
+from fsft.runtime.data.training_set import TokenRow
 from fsft.runtime.train.batches import collate
 from fsft.runtime.train.loss import loss_of
 
