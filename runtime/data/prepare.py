@@ -101,7 +101,7 @@ def _usable(
     for source, source_counts in zip(sources, counts.sources, strict=True):
         placed = read_samples(source, data, source_counts)
         while window := list(itertools.islice(placed, WINDOW)):
-            rendered = list(_rendered(window, source, source_counts, tokenizer, data))
+            rendered = list(_rendered(window, source_counts, tokenizer, data))
             for sample in encode(rendered, tokenizer):
                 if (kept := _kept(sample, data, source_counts)) is not None:
                     if not shown:
@@ -113,7 +113,6 @@ def _usable(
 
 def _rendered(
     window: Iterable[PlacedSample],
-    source: Source,
     counts: SourceCounts,
     tokenizer: Any,
     data: Data,
@@ -124,9 +123,7 @@ def _rendered(
         except ValueError as error:
             counts.num_broken += 1
             if data.on_error == "stop":
-                raise Refused(
-                    Problem(file=source.path, line=placed.line, reason=f"{error}.")
-                ) from None
+                raise Refused(placed.row.problem(str(error))) from None
 
 
 def _kept(sample: Encoded, data: Data, counts: SourceCounts) -> Encoded | None:
