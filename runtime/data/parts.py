@@ -11,7 +11,7 @@ from fsft.runtime.data.hub import count_rows, read_first
 from fsft.runtime.data.row import BadContent, Row
 from fsft.runtime.data.rows import read_file
 from fsft.runtime.data.streams import open_raw
-from fsft.runtime.data.table_rows import open_parquet, told_as_content
+from fsft.runtime.data.table_rows import group_sizes, open_parquet, told_as_content
 
 TARGET_BYTES = 64 * 1024**2
 """Stored bytes of a part: seconds of work, and few enough to go round among workers."""
@@ -112,21 +112,17 @@ def _row_groups(file: DataFile, target_bytes: int) -> list[int]:
     """Bounds of consecutive row groups of about `target_bytes`; of a broken file, its one piece."""
     try:
         with told_as_content("parquet"), open_parquet(file) as parquet:
-            meta = parquet.metadata
-            groups = [meta.row_group(index) for index in range(meta.num_row_groups)]
-            sizes = [
-                sum(group.column(index).total_compressed_size for index in range(group.num_columns))
-                for group in groups
-            ]
+            sizes = group_sizes(parquet)
     except (BadContent, OSError):
         # Whoever reads the part finds the same and says it.
         return [0, 0]
-    bounds, held = [0], 0
+    stored = file.size / max(1, sum(sizes))
+    bounds, held = [0], 0.0
     for index, size in enumerate(sizes):
-        if held and held + size > target_bytes:
+        if held and held + size * stored > target_bytes:
             bounds.append(index)
-            held = 0
-        held += size
+            held = 0.0
+        held += size * stored
     return [*bounds, len(sizes)]
 
 

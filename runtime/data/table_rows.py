@@ -24,10 +24,10 @@ def read_parquet(file: DataFile, start: int, stop: int | None) -> Iterator[Row]:
     """The rows of row groups [start, stop), numbered from the beginning of the file."""
     with told_as_content("parquet"), open_parquet(file) as parquet:
         check_names(parquet.schema_arrow.names)
+        _refuse_bomb(file, parquet)
         meta = parquet.metadata
         number = sum(meta.row_group(group).num_rows for group in range(start))
         for group in range(start, meta.num_row_groups if stop is None else stop):
-            _refuse_bomb(file, meta.row_group(group))
             most = rows_together(
                 meta.row_group(group).total_byte_size, meta.row_group(group).num_rows
             )
@@ -73,6 +73,15 @@ def open_parquet(file: DataFile) -> Iterator["pq.ParquetFile"]:
         yield pq.ParquetFile(raw, pre_buffer=False, buffer_size=_BUFFER)
 
 
+def group_sizes(parquet: "pq.ParquetFile") -> list[int]:
+    """The bytes of each row group when it is expanded.
+
+    Those of columns as stored are not asked for: of some broken files, pyarrow ends the process.
+    """
+    meta = parquet.metadata
+    return [meta.row_group(index).total_byte_size for index in range(meta.num_row_groups)]
+
+
 @contextmanager
 def told_as_content(kind: str) -> Iterator[None]:
     """Turn what pyarrow says about broken files into BadContent."""
@@ -80,7 +89,7 @@ def told_as_content(kind: str) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # What the disk or the network says has a number; what pyarrow says has none.
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -126,9 +135,9 @@ def check_names(names: list[str]) -> None:
         raise BadContent(f"has the column {twice!r} twice")
 
 
-def _refuse_bomb(file: DataFile, group: Any) -> None:
-    stored = sum(group.column(index).total_compressed_size for index in range(group.num_columns))
-    if group.total_byte_size > max(BOMB_FLOOR, BOMB_RATIO * stored):
+def _refuse_bomb(file: DataFile, parquet: "pq.ParquetFile") -> None:
+    expanded = sum(group_sizes(parquet))
+    if file.size and expanded > max(BOMB_FLOOR, BOMB_RATIO * file.size):
         raise Refused(
             Problem(
                 file=file.path,

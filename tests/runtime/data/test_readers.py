@@ -301,7 +301,9 @@ def test_a_half_written_line_is_broken_until_it_grows(tmp_path: Path) -> None:
 BYTES = st.one_of(
     st.binary(max_size=200),
     st.lists(
-        st.sampled_from([b'{"a":', b"1", b"}", b"[", b"]", b",", b'"', b"\n", b"\r", b"\xff", b"\0"])
+        st.sampled_from(
+            [b'{"a":', b"1", b"}", b"[", b"]", b",", b'"', b"\n", b"\r", b"\xff", b"\0"]
+        )
     ).map(b"".join),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

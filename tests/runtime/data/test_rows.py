@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.shapes import detect_format, to_sample
 
+
 @pytest.mark.parametrize(
     ("row", "data_format", "turns"),
     [
