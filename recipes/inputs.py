@@ -14,7 +14,7 @@ from fsft.recipes.data_files import (
 from fsft.recipes.data_folder import data_below
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe, Source
-from fsft.recipes.shipped import LIBRARY_PREFIX, resolve_path, shipped_templates
+from fsft.recipes.shipped import LIBRARY_PREFIX, is_folder, resolve_path, shipped_templates
 
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
@@ -90,7 +90,7 @@ def _source_problems(text: str, recipe_folder: Path, key: str) -> Iterator[Probl
     if is_elsewhere(text):
         return
     path = resolve_path(text, recipe_folder)
-    if _is_folder(path):
+    if is_folder(path):
         if trouble := _folder_trouble(path):
             yield Problem(key=key, file=str(path), reason=trouble, example=known_endings())
     elif trouble := _file_trouble(path):
@@ -105,17 +105,9 @@ def _source_problems(text: str, recipe_folder: Path, key: str) -> Iterator[Probl
 
 
 def _images_problems(folder: Path, key: str) -> Iterator[Problem]:
-    if not _is_folder(folder):
+    if not is_folder(folder):
         reason = "there is no such folder."
         yield Problem(key=f"{key}.images", file=str(folder), reason=reason)
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether there is such a folder; what cannot be looked at counts as none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _folder_trouble(folder: Path) -> str:

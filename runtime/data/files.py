@@ -17,6 +17,7 @@ from fsft.recipes.data_files import (
 from fsft.recipes.data_folder import data_below
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Source
+from fsft.recipes.shipped import is_folder
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ def find_files(source: Source) -> list[DataFile]:
     if is_url(source.path):
         from fsft.runtime.data.remote import find_remote
 
-        found, is_folder = find_remote(source.path)
+        found, in_folder = find_remote(source.path)
     else:
         path = Path(source.path)
-        is_folder = path.is_dir()
-        found = list(_local_files(path, source)) if is_folder else [local_file(path)]
-    if is_folder:
+        in_folder = is_folder(path)
+        found = list(_local_files(path, source)) if in_folder else [local_file(path)]
+    if in_folder:
         found = [file for file in found if file.size or file.compression or not _is_text(file)]
     elif not found[0].size and not found[0].is_remote:
         raise Refused(Problem(file=source.path, reason="the file is empty."))

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain, islice, pairwise
 
-from fsft.recipes.problems import Problem
 from fsft.runtime.data.files import DataFile
 from fsft.runtime.data.hub import count_rows, read_first
 from fsft.runtime.data.row import BadContent, Row
@@ -59,24 +57,27 @@ def split_into_parts(
 def read_part(part: Part) -> Iterator[Row]:
     """The rows of a part in order, broken ones with their error. Raises Refused as read_file does.
 
-    Lines of a byte range are counted from its own beginning: `exact_line` counts the others, which
-    is not done for each row.
+    Lines of a byte range are counted from its own beginning: `lines_before` counts the others.
     """
     rows = chain.from_iterable(_rows(part, file) for file in part.files)
     return islice(rows, part.limit)
 
 
-def exact_line(part: Part, row: Row) -> int:
-    """The line of a row of the part in its file. Reads all before the part, once."""
+def lines_before(part: Part) -> int:
+    """What to add to the lines of a part's rows, as Row.problem does, to get those of the file.
+
+    Of a byte range, reads all that is before it: to be asked once a part, where there are problems.
+    """
     file = part.files[0]
-    if file.kind != "jsonl" or not part.start or not row.line:
-        return row.line
-    return _lines_before(file, part.start) + row.line
-
-
-def row_problem(part: Part, row: Row, reason: str = "") -> Problem:
-    """What is wrong with a row of the part, with its line in the file; by default its own error."""
-    return row.problem(reason, exact_line(part, row))
+    if file.kind != "jsonl" or not part.start:
+        return 0
+    lines, last, left = 1, b"\n", part.start
+    with open_raw(file) as raw:
+        while left and (data := raw.read(min(left, 1024**2))):
+            lines += data.count(b"\n")
+            last = data[-1:]
+            left -= len(data)
+    return lines - (last == b"\n")
 
 
 def _rows(part: Part, file: DataFile) -> Iterator[Row]:
@@ -124,19 +125,3 @@ def _row_groups(file: DataFile, target_bytes: int) -> list[int]:
             held = 0.0
         held += size * stored
     return [*bounds, len(sizes)]
-
-
-# Problems come in bunches, and each part is asked about more than once.
-@lru_cache(maxsize=64)
-def _lines_before(file: DataFile, start: int) -> int:
-    """The lines that begin before byte `start`."""
-    lines, last = 1, b"\n"
-    with open_raw(file) as raw:
-        while start:
-            data = raw.read(min(start, 1024**2))
-            if not data:
-                break
-            lines += data.count(b"\n")
-            last = data[-1:]
-            start -= len(data)
-    return lines - (last == b"\n")

@@ -14,16 +14,16 @@ class Row(NamedTuple):
     file: str
     line: int
     """From 1: the line where it begins in jsonl, csv, tsv, txt and m2 (counted from the start of
-    the part where that is a range of a file, see `exact_line`), else the number of the row. 0 is
+    the part where that is a range of a file, see `lines_before`), else the number of the row. 0 is
     the file as a whole, or all of it that follows."""
     value: Any = None
     error: str = ""
     """Without a full stop; empty where the row could be read."""
 
-    def problem(self, reason: str = "", line: int | None = None) -> Problem:
+    def problem(self, reason: str = "", lines_before: int = 0) -> Problem:
         """What is wrong with it: its own error, or what the reader of its value says."""
-        where = self.line if line is None else line
-        return Problem(file=self.file, line=where or None, reason=f"{reason or self.error}.")
+        line = self.line + lines_before if self.line else None
+        return Problem(file=self.file, line=line, reason=f"{reason or self.error}.")
 
 
 class BadContent(Exception):
