@@ -2,12 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from fsft.recipes.data_files import (
+    is_elsewhere,
+    is_hub_name,
+    is_hub_set,
+    known_endings,
+    read_name,
+)
+from fsft.recipes.data_folder import data_below
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe, Source
-from fsft.recipes.shipped import LIBRARY_PREFIX, resolve_path, shipped_templates
+from fsft.recipes.shipped import LIBRARY_PREFIX, is_folder, resolve_path, shipped_templates
 
-DATA_ENDINGS = (".json", ".jsonl", ".parquet")
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
@@ -22,18 +30,19 @@ def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
 
 
 def resolve_paths(recipe: Recipe, recipe_folder: Path, *, keep_library: bool = False) -> Recipe:
-    """The recipe with absolute paths, to be run from anywhere; hub ids stay as they are.
+    """The recipe with absolute paths, to be run from anywhere; URLs and hub ids stay as they are.
 
     `keep_library` leaves "library:NAME" as it is, which also means the same on other machines.
     """
 
-    def resolved(sources: list[Source]) -> list[Source]:
-        return [
-            source
-            if keep_library and source.path.startswith(LIBRARY_PREFIX)
-            else source.model_copy(update={"path": str(resolve_path(source.path, recipe_folder))})
-            for source in sources
-        ]
+    def resolved(source: Source) -> Source:
+        changes: dict[str, Any] = {}
+        stays = keep_library and source.path.startswith(LIBRARY_PREFIX)
+        if not stays and not is_elsewhere(source.path):
+            changes["path"] = str(resolve_path(source.path, recipe_folder))
+        if source.images is not None and not is_elsewhere(source.images):
+            changes["images"] = str(resolve_path(source.images, recipe_folder))
+        return source.model_copy(update=changes)
 
     data, model = recipe.data, recipe.model
     template = data.template
@@ -41,8 +50,8 @@ def resolve_paths(recipe: Recipe, recipe_folder: Path, *, keep_library: bool = F
         template = str(resolve_path(template, recipe_folder))
     data = data.model_copy(
         update={
-            "train": resolved(data.train),
-            "eval": resolved(data.eval),
+            "train": [resolved(source) for source in data.train],
+            "eval": [resolved(source) for source in data.eval],
             "template": template,
         }
     )
@@ -64,23 +73,56 @@ def is_local(model_path: str, recipe_folder: Path) -> bool:
 def _data_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
     for split in ("train", "eval"):
         for index, source in enumerate(getattr(recipe.data, split)):
-            key, path = f"data.{split}.{index}.path", resolve_path(source.path, recipe_folder)
-            if trouble := _file_trouble(path):
-                yield Problem(key=key, file=str(path), reason=trouble)
-            elif path.suffix not in DATA_ENDINGS:
-                yield Problem(
-                    key=key,
-                    file=str(path),
-                    reason=f"`{path.suffix}` is not a known kind of data file.",
-                    example=f"one of {', '.join(DATA_ENDINGS)}",
-                )
+            key = f"data.{split}.{index}"
+            yield from _source_problems(source.path, recipe_folder, f"{key}.path")
+            if source.images is not None and not is_elsewhere(source.images):
+                yield from _images_problems(resolve_path(source.images, recipe_folder), key)
+
+
+def _source_problems(text: str, recipe_folder: Path, key: str) -> Iterator[Problem]:
+    """What is wrong with local data; what lies elsewhere is known only when it is read."""
+    if is_hub_set(text) and not is_hub_name(text):
+        yield Problem(
+            key=key,
+            reason=f"`{text}` names no data set of the hub.",
+            example="hub:OWNER/NAME",
+        )
+    if is_elsewhere(text):
+        return
+    path = resolve_path(text, recipe_folder)
+    if is_folder(path):
+        if trouble := _folder_trouble(path):
+            yield Problem(key=key, file=str(path), reason=trouble, example=known_endings())
+    elif trouble := _file_trouble(path):
+        yield Problem(key=key, file=str(path), reason=trouble)
+    elif read_name(path.name) is None:
+        yield Problem(
+            key=key,
+            file=str(path),
+            reason=f"`{path.suffix}` is not a known kind of data file.",
+            example=known_endings(),
+        )
+
+
+def _images_problems(folder: Path, key: str) -> Iterator[Problem]:
+    if not is_folder(folder):
+        reason = "there is no such folder."
+        yield Problem(key=f"{key}.images", file=str(folder), reason=reason)
+
+
+def _folder_trouble(folder: Path) -> str:
+    """Why a folder cannot be used as data; nothing as soon as one file in it can."""
+    try:
+        return "" if any(data_below(folder)) else "the folder holds no data file."
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}."
 
 
 def _file_trouble(path: Path) -> str:
     """Why a file cannot be used; nothing when it can."""
     try:
         if path.is_dir():
-            return "is a folder; name the files in it one by one."
+            return "is a folder."
         if not path.is_file():
             return "there is no such file."
         with path.open("rb") as file:

@@ -55,6 +55,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; what cannot be looked at counts as absent."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def library_folder() -> Path:
     """The folder of shipped recipes; fsft installs unpacked, so it is a real folder."""
     return Path(str(files("fsft.recipes") / "library"))

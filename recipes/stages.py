@@ -3,13 +3,24 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
+from fsft.recipes.schema import Data
+
 Stage = Literal["prepare", "train", "convert", "evaluate", "report"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
+NO_MATTER = ("engine", "spark_master", "workers")
+"""Keys of [data] that say where the work is done, and change nothing in what comes out."""
+ONLY_TRAINING = "group_by_length"
+
 RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
-    "prepare": ("data", "model.path", "model.revision"),
+    "prepare": (
+        *(f"data.{name}" for name in Data.model_fields if name not in (*NO_MATTER, ONLY_TRAINING)),
+        "model.path",
+        "model.revision",
+    ),
     "train": (
         "seed",
+        f"data.{ONLY_TRAINING}",
         "model",
         "hardware.accelerator",
         "hardware.nodes",

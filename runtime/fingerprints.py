@@ -1,6 +1,7 @@
 """What each stage depends on, in one short name, so that nothing is done twice.
 
-A file counts by its content, not its path: a moved data file changes nothing.
+A file counts by its content, not its path: a moved data file changes nothing. What lies elsewhere
+counts by what its storage or the hub says of the content.
 """
 
 import json
@@ -13,6 +14,7 @@ from fsft.recipes.fingerprint import file_sha256, fingerprint
 from fsft.recipes.schema import Recipe, to_document
 from fsft.recipes.shipped import shipped_templates
 from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
+from fsft.runtime.data.files import find_files
 from fsft.runtime.run_directory import write_json
 
 DATA_LAYOUT = 2
@@ -30,19 +32,27 @@ class Input:
     path: str
     num_bytes: int
     sha256: str
-    """Empty for weights, which are known by size and time: hashing them would take minutes."""
+    """Empty for weights, which are known by size and time: hashing them would take minutes; and for
+    what lies elsewhere."""
     modified: int = 0
     """Nanoseconds since 1970; 0 where the content is hashed."""
+    version: str = ""
+    """What lies elsewhere is known by what is said of it there: an ETag, a time, a commit."""
 
 
 def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
-    """Every local file that the recipe names, hashed; hashes of unchanged files are remembered."""
+    """Every file that the recipe names, local ones hashed; those that did not change only once.
+
+    Raises Refused where data is not to be found.
+    """
     cache: dict[str, Any] = json.loads(cache_file.read_text()) if cache_file.exists() else {}
     known = dict(cache)
-    inputs = [_input(key, path, cache) for key, path in _files(recipe)]
-    if cache != known:
-        write_json(cache_file, cache)
-    return inputs
+    try:
+        return [*_data_inputs(recipe, cache), *_other_inputs(recipe, cache)]
+    finally:
+        # Hashing large data takes minutes: what is done stays done when it is interrupted.
+        if cache != known:
+            write_json(cache_file, cache)
 
 
 def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
@@ -51,7 +61,7 @@ def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
     _forget_paths(document, inputs)
     learned = {**document, "data": {k: v for k, v in document["data"].items() if k != "eval"}}
     to_learn = [item for item in inputs if not item.key.startswith(EVAL_DATA)]
-    content = [item for item in inputs if item.sha256]
+    content = [item for item in inputs if item.sha256 or item.version]
 
     def of(stage: Stage, *before: object) -> str:
         return fingerprint([*before, recipe_part(stage, document)])
@@ -72,18 +82,33 @@ def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
 
 def _identities(inputs: list[Input]) -> list[object]:
     """What makes files the same, wherever they lie."""
-    return [(i.key, Path(i.path).name, i.num_bytes, i.sha256, i.modified) for i in inputs]
+    return [
+        (i.key, Path(i.path).name, i.num_bytes, i.sha256 or i.version, i.modified) for i in inputs
+    ]
 
 
-def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
+def _data_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
     for split in ("train", "eval"):
         for index, source in enumerate(getattr(recipe.data, split)):
-            yield f"data.{split}.{index}.path", Path(source.path)
+            key = f"data.{split}.{index}.path"
+            for file in find_files(source):
+                if file.kind == "hub" or file.is_remote:
+                    yield Input(key, file.path, file.size, "", version=file.version)
+                elif file.kind == "saved":
+                    paths = sorted(path for path in Path(file.path).rglob("*") if path.is_file())
+                    yield from (_input(key, path, cache) for path in paths)
+                else:
+                    yield _input(key, Path(file.path), cache)
+
+
+def _other_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
     template = recipe.data.template
     if template != "auto":
-        yield "data.template", shipped_templates().get(template, Path(template))
+        path = shipped_templates().get(template, Path(template))
+        yield _input("data.template", path, cache)
     if recipe.model.path is not None and (folder := Path(recipe.model.path)).is_dir():
-        yield from (("model.path", path) for path in sorted(folder.iterdir()) if path.is_file())
+        paths = (path for path in sorted(folder.iterdir()) if path.is_file())
+        yield from (_input("model.path", path, cache) for path in paths)
 
 
 def _input(key: str, path: Path, cache: dict[str, Any]) -> Input:

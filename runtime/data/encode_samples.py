@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Data, Source
+from fsft.recipes.problems import Refused
+from fsft.recipes.schema import Data
 from fsft.runtime.data.encode import Encoder, TokenBatch
 from fsft.runtime.data.fitting import fitted
+from fsft.runtime.data.parts import Part, lines_before
 from fsft.runtime.data.render import Rendered, render
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
@@ -15,17 +16,17 @@ from fsft.runtime.data.text_tokenizer import TextTokenizer
 
 
 class SampleEncoder:
-    """Encodes the samples of one source; what cannot be rendered is added to the counts."""
+    """Encodes the samples of one part; what cannot be rendered is added to the counts."""
 
     def __init__(
         self,
-        source: Source,
+        part: Part,
         data: Data,
         tokenizer: TextTokenizer,
         encoder: Encoder,
         counts: SourceCounts,
     ) -> None:
-        self._source, self._data, self._counts = source, data, counts
+        self._part, self._data, self._counts = part, data, counts
         self._tokenizer, self._encoder = tokenizer, encoder
 
     def encode(self, window: Sequence[PlacedSample]) -> SampleBatch:
@@ -58,7 +59,4 @@ class SampleEncoder:
     def _give_up(self, placed: PlacedSample, error: ValueError) -> None:
         self._counts.num_broken += 1
         if self._data.on_error == "stop":
-            reason = f"{error}."
-            raise Refused(
-                Problem(file=self._source.path, line=placed.line, reason=reason)
-            ) from None
+            raise Refused(placed.row.problem(str(error), lines_before(self._part))) from None

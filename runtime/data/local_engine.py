@@ -53,7 +53,7 @@ def num_workers(wanted: int | Literal["auto"], tasks: Sequence[PartTask]) -> int
     """The processes to use: one a core, but none that would have little to do."""
     if wanted != "auto":
         return max(1, min(wanted, len(tasks)))
-    num_bytes = sum(task.part.num_bytes for task in tasks)
+    num_bytes = sum(task.num_bytes for task in tasks)
     return max(1, min(len(os.sched_getaffinity(0)), len(tasks), num_bytes // WORTH_A_PROCESS))
 
 

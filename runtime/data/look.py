@@ -1,38 +1,41 @@
 """A look into the training data before a run: shapes, samples, and how many tokens there are.
 
-Files that are small are counted in full. Of large ones some rows are read, spread over the whole
-file, and the tokens of the rest are extrapolated from their size.
+Sources that are small are counted in full. Of large ones some rows are read, spread over all files
+and, where their kind allows it, over each file; the tokens of the rest are extrapolated.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 from fsft.recipes.events import SampleShown
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
 from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
+from fsft.runtime.data.files import find_files
+from fsft.runtime.data.parts import Part, read_part
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.render import render
+from fsft.runtime.data.row import Row
 from fsft.runtime.data.row_sample import RowSample, sample_rows
-from fsft.runtime.data.rows import Row, read_rows
 from fsft.runtime.data.sample import Sample
-from fsft.runtime.data.samples import fill_in, source_format
+from fsft.runtime.data.samples import fill_in, first_format
 from fsft.runtime.data.shapes import to_sample
 from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer_of
 from fsft.runtime.data.tokenizer import make_tokenizer
 
 MOST_ROWS = 2000
-"""Rows of a file that are read; enough for an error of a few percent."""
+"""Rows of a source that are read; enough for an error of a few percent."""
+SMALL = 64 * 1024**2
+"""Stored bytes of a source that may be counted in full."""
 SURE = 1.96
 """Standard errors on either side that hold 19 of 20 estimates."""
 
 
 @dataclass(frozen=True)
 class FileLook:
-    """What a file holds. `num_rows` is an estimate where not all rows were read."""
+    """What the files of a source hold. `num_rows` is an estimate where not all rows were read."""
 
     path: str
     format: DataFormat
@@ -44,6 +47,9 @@ class FileLook:
     """As `prepare` would count them: of rows that are used; None without a tokenizer."""
     error: float
     """Half the width of the interval that holds 19 of 20 estimates; 0 where all was counted."""
+    is_from_start: bool = False
+    """Whether rows are from the beginning of a file alone: the error supposes that the rest is like
+    it."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +130,21 @@ class _Part:
 
 
 def _read(source: Source) -> _Part:
-    path, wanted = Path(source.path), source.max_samples
+    files, wanted = find_files(source), source.max_samples
+    size = sum(file.size for file in files)
+    data_format = source.format
+    if data_format == "auto":
+        data_format = first_format(Part(tuple(files), limit=wanted))
     most = min(MOST_ROWS, wanted or MOST_ROWS)
-    rows = list(islice(read_rows(path), most + 1))
-    if len(rows) <= most or wanted == most:
-        rows = rows[:most]
-        whole = RowSample(rows, [1.0] * len(rows), float(len(rows)))
-        return _Part(source, source_format(source), whole, True)
-    sample = sample_rows(path, MOST_ROWS)
+    if wanted == most or 0 < size <= SMALL:
+        rows = list(read_part(Part(tuple(files), limit=most + (wanted != most))))
+        if len(rows) <= most:
+            whole = RowSample(rows, [1.0] * len(rows), float(len(rows)))
+            return _Part(source, data_format, whole, True)
+    sample = sample_rows(files, MOST_ROWS)
     if wanted and wanted < sample.num_rows:
         sample = replace(sample, whole=sample.whole * wanted / sample.num_rows)
-    return _Part(source, source_format(source), sample, False)
+    return _Part(source, data_format, sample, False)
 
 
 def _texts(parts: Sequence[_Part], data: Data) -> Iterator[str]:
@@ -195,6 +205,7 @@ def _counted(part: _Part, lengths: Sequence[int]) -> FileLook:
         num_unusable=sum(length == 0 for length in lengths),
         num_tokens=ratio * part.sample.whole,
         error=error,
+        is_from_start=part.sample.is_from_start,
     )
 
 
@@ -206,8 +217,18 @@ def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, troubl
         read = [_sample(row, part, data) for row in part.rows]
         broken = sum(sample is None for sample in read)
         number = len(part.rows)
+        held = part.sample
         files.append(
-            FileLook(part.source.path, part.format, part.sample.num_rows, number, broken, None, 0.0)
+            FileLook(
+                part.source.path,
+                part.format,
+                held.num_rows,
+                number,
+                broken,
+                None,
+                0.0,
+                held.is_from_start,
+            )
         )
         usable = (sample for sample in read if sample is not None)
         samples.extend(

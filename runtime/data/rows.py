@@ -1,98 +1,66 @@
 """Reading the rows of a data file, one at a time, each with its place."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
+from fsft.recipes.data_files import FileKind
 from fsft.recipes.problems import Problem, Refused
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: its value, or the reason why it cannot be read."""
-
-    line: int
-    """The line of a jsonl file; in json and parquet the number of the row, from 1."""
-    value: Any = None
-    error: str = ""
+from fsft.runtime.data.files import DataFile, local_file
+from fsft.runtime.data.hub import read_set
+from fsft.runtime.data.json_rows import read_json, read_jsonl
+from fsft.runtime.data.row import BadContent, Row
+from fsft.runtime.data.streams import open_stream
+from fsft.runtime.data.table_rows import read_arrow, read_parquet
+from fsft.runtime.data.text_rows import read_csv, read_m2, read_txt
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a json, jsonl or parquet file in order; memory holds one row group at most.
+    """The rows of a local file in order. Raises Refused as read_file does."""
+    return read_file(local_file(path))
 
-    A json file is one list of rows and is read whole. Raises Refused when the file as a whole
-    cannot be read.
+
+def read_file(file: DataFile, start: int = 0, stop: int | None = None) -> Iterator[Row]:
+    """The rows of a file, or of a range of it: bytes of jsonl, row groups of parquet, rows of sets.
+
+    Memory holds little more than LINE_LIMIT, whatever the size. What is wrong with a row is in its
+    `error`; what makes the rest of a file unreadable is in that of the last row. Raises Refused
+    where the file cannot be reached or expands like a bomb.
     """
-    reader = READERS.get(path.suffix)
-    if reader is None:
-        raise Refused(
-            Problem(
-                file=str(path),
-                reason=f"`{path.suffix}` is not a known kind of data file.",
-                example=f"one of {', '.join(READERS)}",
-            )
-        )
     try:
-        yield from reader(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(Problem(file=str(path), reason=f"cannot be read: {error}.")) from None
+        if file.kind in _TEXT_READERS:
+            with open_stream(file) as stream:
+                yield from read_text(file, stream, start, stop)
+        else:
+            yield from _READERS[file.kind](file, start, stop)
+    except BadContent as trouble:
+        yield Row(file.path, trouble.line, error=trouble.reason)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}."
+        raise Refused(Problem(file=file.path, reason=reason)) from None
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield parse_line(number, line)
+def read_text(
+    file: DataFile, stream: BinaryIO, start: int = 0, stop: int | None = None
+) -> Iterator[Row]:
+    """The rows of a text file that is open. Raises what its reader does."""
+    if file.kind == "jsonl":
+        return read_jsonl(file, stream, start, stop)
+    return _TEXT_READERS[file.kind](file, stream)
 
 
-def parse_line(number: int, line: bytes) -> Row:
-    """The row that a line of jsonl holds."""
-    try:
-        return Row(number, json.loads(line.removeprefix(b"\xef\xbb\xbf")))
-    except UnicodeDecodeError:
-        return Row(number, error="is not UTF-8 text")
-    except (json.JSONDecodeError, RecursionError) as error:
-        return Row(number, error=f"is not valid JSON: {error}")
-
-
-def _read_json(path: Path) -> Iterator[Row]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise Refused(
-            Problem(file=str(path), line=error.lineno, reason=f"is not valid JSON: {error.msg}.")
-        ) from None
-    if not isinstance(rows, list):
-        raise Refused(
-            Problem(
-                file=str(path),
-                reason="a json file must hold one list of rows.",
-                example='[{"prompt": "…", "answer": "…"}]',
-            )
-        )
-    for number, value in enumerate(rows, start=1):
-        yield Row(number, value)
-
-
-def _read_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        number = 0
-        for batch in pq.ParquetFile(path).iter_batches():
-            for value in batch.to_pylist():
-                number += 1
-                yield Row(number, value)
-    except pa.ArrowInvalid as error:
-        raise Refused(Problem(file=str(path), reason=f"is not valid parquet: {error}.")) from None
-
-
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".json": _read_json,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
+_TEXT_READERS: dict[FileKind, Callable[[DataFile, BinaryIO], Iterator[Row]]] = {
+    "json": read_json,
+    "jsonl": read_jsonl,
+    "csv": read_csv,
+    "tsv": read_csv,
+    "txt": read_txt,
+    "m2": read_m2,
 }
-"""Kinds of data file, by ending."""
+
+_READERS: dict[FileKind, Callable[[DataFile, int, int | None], Iterator[Row]]] = {
+    "parquet": read_parquet,
+    "arrow": read_arrow,
+    "saved": read_set,
+    "hub": read_set,
+}

@@ -1,14 +1,14 @@
 """The samples of a data source: rows read, shape known, variables filled in, trouble counted."""
 
-import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Source
-from fsft.runtime.data.rows import Row, read_rows
+from fsft.runtime.data.files import find_files
+from fsft.runtime.data.parts import Part, lines_before, read_part
+from fsft.runtime.data.row import Row
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.shapes import detect_format, known_shapes, to_sample
 
@@ -45,35 +45,37 @@ class SourceCounts:
 
 @dataclass(frozen=True)
 class PlacedSample:
-    """A sample and the line that it comes from."""
+    """A sample and the row that it comes from."""
 
-    line: int
+    row: Row
     sample: Sample
 
 
 def source_format(source: Source) -> DataFormat:
     """The shape of a source: the one the recipe says, else that of its first readable row."""
-    if source.format != "auto":
-        return source.format
-    path = Path(source.path)
-    for row in read_rows(path):
+    return source.format if source.format != "auto" else first_format(whole(source))
+
+
+def first_format(part: Part) -> DataFormat:
+    """The shape of the first readable row. Raises Refused where there is none, or it has none."""
+    trouble = ""
+    for row in read_part(part):
         if row.error:
+            trouble = trouble or str(row.problem())
             continue
         found = detect_format(row.value)
         if found is None:
             fields = ", ".join(row.value) if isinstance(row.value, Mapping) else "none"
-            raise Refused(
-                Problem(
-                    file=str(path),
-                    line=row.line,
-                    reason=f"the row has none of the known shapes; its fields: {fields}.",
-                    example=known_shapes(),
-                )
-            )
+            reason = f"the row has none of the known shapes; its fields: {fields}"
+            raise Refused(replace(row.problem(reason), example=known_shapes()))
         return found
-    raise Refused(
-        Problem(file=str(path), reason="holds no readable row.", example='{"text": "…"} a line')
-    )
+    reason = "holds no readable row" + (f"; the first of them: {trouble}" if trouble else ".")
+    raise Refused(Problem(file=part.files[0].path, reason=reason, example='{"text": "…"} a line'))
+
+
+def whole(source: Source) -> Part:
+    """All rows of a source that are used, to be read one after the other."""
+    return Part(tuple(find_files(source)), limit=source.max_samples)
 
 
 def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[PlacedSample]:
@@ -81,19 +83,21 @@ def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[P
 
     Raises Refused as samples_in does.
     """
-    rows = itertools.islice(read_rows(Path(source.path)), source.max_samples)
-    yield from samples_in(rows, source, data, source_format(source), counts)
+    part = whole(source)
+    data_format = source.format if source.format != "auto" else first_format(part)
+    yield from samples_in(part, data, data_format, counts)
 
 
 def samples_in(
-    rows: Iterable[Row], source: Source, data: Data, data_format: DataFormat, counts: SourceCounts
+    part: Part, data: Data, data_format: DataFormat, counts: SourceCounts
 ) -> Iterator[PlacedSample]:
-    """The samples in some rows of a source; what says nothing is added to `counts`.
+    """The samples in a part of a source; what says nothing is added to `counts`.
 
     Raises Refused naming the broken rows, up to MAX_PROBLEMS, when data.on_error is "stop".
     """
     problems: list[Problem] = []
-    for row in rows:
+    before = 0
+    for row in read_part(part):
         if len(problems) == MAX_PROBLEMS:
             break
         counts.num_read += 1
@@ -101,14 +105,14 @@ def samples_in(
             sample = fill_in(_sample(row, data_format), data.variables)
         except ValueError as error:
             counts.num_broken += 1
-            problems.append(Problem(file=source.path, line=row.line, reason=f"{error}."))
-            if data.on_error == "skip":
-                problems.clear()
+            if data.on_error == "stop":
+                before = before if problems else lines_before(part)
+                problems.append(row.problem(str(error), before))
             continue
         if sample.is_empty:
             counts.num_empty += 1
         elif not problems:
-            yield PlacedSample(row.line, sample)
+            yield PlacedSample(row, sample)
     if problems:
         hint = Problem(reason='to leave such rows out and count them, set data.on_error = "skip".')
         raise Refused(*problems, hint)

@@ -1,6 +1,7 @@
 """Rows that hold token ids already, such as Spark and other trainers write."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import IGNORED, TokenBatch
 from fsft.runtime.data.engines import TokenIds
 from fsft.runtime.data.fitting import fitted
-from fsft.runtime.data.parts import Part, read_part_batches
+from fsft.runtime.data.parts import Part, read_part
+from fsft.runtime.data.row import BadContent
 from fsft.runtime.data.sample_batch import SampleBatch
 from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.table_rows import arrow_batches, open_parquet
 
 Ints = npt.NDArray[Any]
+ROWS_TOGETHER = 1024
 
 
 def read_token_rows(
@@ -27,7 +31,7 @@ def read_token_rows(
     `input_ids` is needed; `labels` say what is learned, else all is; `cu_seqlens` bound the
     samples of a row, else it is one. Raises Refused where a column cannot be what it should.
     """
-    for batch in read_part_batches(part):
+    for batch in _batches(part):
         named = _Columns(batch, source)
         counts.num_read += batch.num_rows
         ids, bounds = named.lists("input_ids")
@@ -110,3 +114,27 @@ def _inner_bounds(named: _Columns, bounds: npt.NDArray[np.int64]) -> npt.NDArray
     kept = np.ones(len(placed), dtype=bool)
     kept[firsts[1:]] = False
     return placed[kept].astype(np.int64)
+
+
+def _batches(part: Part) -> Iterator[pa.RecordBatch]:
+    """The rows of a part, by the columns where files have them."""
+    kinds = {file.kind for file in part.files}
+    if part.limit is not None or not kinds <= {"parquet", "arrow"}:
+        rows = read_part(part)
+        while window := list(islice(rows, ROWS_TOGETHER)):
+            if broken := next((row for row in window if row.error), None):
+                raise Refused(broken.problem())
+            yield pa.RecordBatch.from_pylist([row.value for row in window])
+        return
+    for file in part.files:
+        try:
+            if file.kind == "arrow":
+                yield from arrow_batches(file)
+                continue
+            with open_parquet(file) as parquet:
+                groups = range(
+                    part.start, parquet.num_row_groups if part.stop is None else part.stop
+                )
+                yield from parquet.iter_batches(ROWS_TOGETHER, row_groups=list(groups))
+        except (BadContent, pa.ArrowInvalid, OSError) as error:
+            raise Refused(Problem(file=file.path, reason=f"cannot be read: {error}.")) from None

@@ -1,12 +1,14 @@
 """Raw files as token ids in parquet: split into parts, tokenized, every sample accounted for."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Data, DataFormat, Source
-from fsft.runtime.data.parts import split_into_parts
+from fsft.runtime.data.files import find_files
+from fsft.runtime.data.parts import Part, split_into_parts
 from fsft.runtime.data.samples import MAX_PROBLEMS, SourceCounts, source_format
 from fsft.runtime.data.store import token_schema
 from fsft.runtime.data.tokenize_part import PartCounts, PartTask, finished_counts
@@ -58,12 +60,20 @@ def plan_parts(data: Data) -> list[PartTask]:
     for split in SPLITS:
         sources: list[Source] = getattr(data, split)
         parts = [
-            (index, source_format(source), part)
+            (index, source_format(source), *sized)
             for index, source in enumerate(sources)
-            for part in split_into_parts(source, target_bytes=PART_BYTES)
+            for sized in _parts_of(source)
         ]
         tasks += [PartTask(split, number, *rest) for number, rest in enumerate(parts)]
     return tasks
+
+
+def _parts_of(source: Source) -> list[tuple[Part, int]]:
+    """The parts of a source, each with about its bytes: pieces of a file have equal shares."""
+    limit = source.max_samples
+    parts = split_into_parts(find_files(source), target_bytes=PART_BYTES, limit=limit)
+    num_pieces = Counter(file for part in parts for file in part.files)
+    return [(part, sum(file.size // num_pieces[file] for file in part.files)) for part in parts]
 
 
 def _tokenize_rest(
@@ -83,7 +93,7 @@ def _tokenize_rest(
     for task in (*tasks, *done):
         formats[task.split].add(task.format)
     schemas = {split: token_schema(found, with_images=False) for split, found in formats.items()}
-    total = sum(task.part.num_bytes for task in (*tasks, *done))
+    total = sum(task.num_bytes for task in (*tasks, *done))
     bad: dict[int, PartCounts] = {}
     for task, counts in run(tasks, folder, data, schemas):
         done[task] = counts
@@ -91,7 +101,7 @@ def _tokenize_rest(
             bad[task.number] = counts
             if data.on_error == "stop":
                 break
-        on_progress("tokenize", sum(task.part.num_bytes for task in done), total)
+        on_progress("tokenize", sum(task.num_bytes for task in done), total)
     problems = [problem for _, counts in sorted(bad.items()) for problem in counts.problems]
     if problems:
         raise Refused(*problems[: MAX_PROBLEMS + 1])

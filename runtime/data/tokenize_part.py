@@ -19,7 +19,7 @@ from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.encode_samples import SampleEncoder
 from fsft.runtime.data.engines import EngineDiffers, Reference
 from fsft.runtime.data.fitting import has_labels, lengths_of
-from fsft.runtime.data.parts import Part, read_part
+from fsft.runtime.data.parts import Part
 from fsft.runtime.data.sample_batch import SampleBatch, to_columns
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, samples_in
 from fsft.runtime.data.store import token_writer
@@ -42,6 +42,8 @@ class PartTask:
     source_index: int
     format: DataFormat
     part: Part
+    num_bytes: int
+    """About how much of the input it is, as stored."""
 
     @property
     def name(self) -> str:
@@ -109,9 +111,8 @@ class PartTokenizer:
                 task.part, source, self._data, counts, vocab_size=len(self.tokenizer)
             )
             return
-        samples = SampleEncoder(source, self._data, self.tokenizer, encoder, counts)
-        rows = read_part(task.part)
-        for window in _windows(samples_in(rows, source, self._data, task.format, counts)):
+        samples = SampleEncoder(task.part, self._data, self.tokenizer, encoder, counts)
+        for window in _windows(samples_in(task.part, self._data, task.format, counts)):
             yield samples.encode(window)
 
     def _usable(self, batch: SampleBatch, schema: pa.Schema, counts: PartCounts) -> pa.RecordBatch:

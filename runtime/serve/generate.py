@@ -50,7 +50,7 @@ def read_prompts(file: Path, system: str | None = None) -> list[Prompt]:
         try:
             prompts.append(_row_prompt(row.value, row.error, system))
         except ValueError as error:
-            problems.append(Problem(file=str(file), line=row.line, reason=f"{error}."))
+            problems.append(row.problem(str(error)))
     if problems:
         raise Refused(*problems[:MAX_PROBLEMS])
     return prompts

@@ -33,17 +33,65 @@ def test_data_in_its_place_is_no_problem(tmp_path: Path) -> None:
 
 
 def test_each_unusable_data_file_has_its_own_reason(tmp_path: Path) -> None:
-    for name in ("empty.jsonl", "table.csv"):
+    for name in ("empty.jsonl", "table.xlsx", "rows.parquet.gz"):
         (tmp_path / name).write_text("" if "empty" in name else "a,b")
-    names = ["none.jsonl", "empty.jsonl", "table.csv", ".", "x" * 300 + ".jsonl"]
+    (tmp_path / "nothing").mkdir()
+    names = ["none.jsonl", "empty.jsonl", "table.xlsx", "rows.parquet.gz", "nothing"]
+    names += ["x" * 300 + ".jsonl", "hub:", "hub:a/b/c"]
     rows = ", ".join(f'{{ path = "{name}" }}' for name in names)
     assert list(reasons(tiny(f"data.train=[{rows}]"), tmp_path).values()) == [
         "there is no such file.",
         "the file is empty.",
-        "`.csv` is not a known kind of data file.",
-        "is a folder; name the files in it one by one.",
+        "`.xlsx` is not a known kind of data file.",
+        "`.gz` is not a known kind of data file.",
+        "the folder holds no data file.",
         "cannot be read: File name too long.",
+        "`hub:` names no data set of the hub.",
+        "`hub:a/b/c` names no data set of the hub.",
     ]
+
+
+def test_folders_urls_and_hub_sets_are_data(tmp_path: Path) -> None:
+    deep = tmp_path / "spark" / "day=1"
+    deep.mkdir(parents=True)
+    (tmp_path / "spark" / "_SUCCESS").write_text("")
+    (deep / "part-0.json.gz").write_bytes(b"not looked into")
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "dataset_dict.json").write_text("{}")
+    names = ["spark", "saved", "s3://bucket/rows.jsonl", "memory://folder", "hub:owner/name"]
+    rows = ", ".join(f'{{ path = "{name}" }}' for name in names)
+    assert reasons(tiny(f"data.train=[{rows}]"), tmp_path) == {}
+
+
+def test_a_folder_that_links_to_itself_is_looked_through_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
+    found = reasons(tiny('data.train.0.path="data"'), tmp_path)
+    assert found == {"data.train.0.path": "the folder holds no data file."}
+
+
+def test_a_folder_of_links_to_data_is_data(tmp_path: Path) -> None:
+    for name in ("data", "far"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "far" / "rows.jsonl").write_text("{}")
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "far")
+    assert reasons(tiny('data.train.0.path="data"'), tmp_path) == {}
+
+
+def test_the_folder_of_images_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    recipe = tiny('data.train=[{ path = "train.jsonl", images = "pictures" }]')
+    assert reasons(recipe, tmp_path) == {"data.train.0.images": "there is no such folder."}
+    (tmp_path / "pictures").mkdir()
+    assert reasons(recipe, tmp_path) == {}
+    assert resolve_paths(recipe, tmp_path).data.train[0].images == str(tmp_path / "pictures")
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/a b.jsonl", "hub:owner/name", "memory://x"])
+def test_what_lies_elsewhere_keeps_its_name(tmp_path: Path, path: str) -> None:
+    recipe = tiny(f'data.train=[{{ path = "{path}" }}]')
+    assert resolve_paths(recipe, tmp_path) == recipe
 
 
 @pytest.mark.parametrize("path", ["a\\u0000b.jsonl", "~no-such-user/x.jsonl"])

@@ -24,6 +24,10 @@ def show_look(seen: DataLook, console: Console) -> None:
             _tokens(file.num_tokens, file.error),
         )
     console.print(table)
+    for file in seen.files:
+        if file.is_from_start:
+            note = f"{file.path} was read from its beginning: the rest is taken to be like it."
+            console.print(Text(note, style="dim"), soft_wrap=True)
     if seen.num_tokens is not None:
         console.print(f"[bold]{_tokens(seen.num_tokens, seen.error)} tokens[/bold] an epoch\n")
     is_coloured = console.is_terminal and not console.no_color

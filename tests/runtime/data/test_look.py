@@ -16,6 +16,7 @@ from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import find_recipe
 from fsft.runtime.context import StageContext
 from fsft.runtime.data import look as look_module
+from fsft.runtime.data.files import local_file
 from fsft.runtime.data.look import DataLook, look
 from fsft.runtime.data.prepare import prepare
 from fsft.runtime.data.row_sample import sample_rows
@@ -180,7 +181,7 @@ def test_blank_lines_between_rows_are_not_taken_for_rows(
 def test_rows_of_a_list_are_spread_over_all_of_it(tmp_path: Path, number: int) -> None:
     file = tmp_path / "rows.json"
     file.write_text(json.dumps([{"text": str(i)} for i in range(100)]))
-    sample = sample_rows(file, number)
+    sample = sample_rows([local_file(file)], number)
     places = [int(row.value["text"]) for row in sample.rows]
     assert len(places) == number
     assert places == sorted(set(places))
@@ -191,6 +192,6 @@ def test_rows_of_a_list_are_spread_over_all_of_it(tmp_path: Path, number: int) -
 def test_rows_of_parquet_come_from_all_row_groups(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"text": str(i)} for i in range(1000)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=100)
-    sample = sample_rows(tmp_path / "rows.parquet", 50)
+    sample = sample_rows([local_file(tmp_path / "rows.parquet")], 50)
     assert {int(row.value["text"]) // 100 for row in sample.rows} == set(range(10))
     assert (len(sample.rows), sample.num_rows) == (50, 1000)
