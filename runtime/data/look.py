@@ -14,8 +14,9 @@ from typing import Any
 from fsft.recipes.events import SampleShown
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
-from fsft.runtime.data.encode import IGNORED, Encoded, encode, render
+from fsft.runtime.data.encode import IGNORED, Encoded, encode
 from fsft.runtime.data.preview import sample_shown
+from fsft.runtime.data.render import render
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.rows import Row, read_rows
 from fsft.runtime.data.sample import Sample

@@ -10,9 +10,10 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
-from fsft.runtime.data.encode import Encoded, Rendered, encode, render
+from fsft.runtime.data.encode import Encoded, encode
 from fsft.runtime.data.packing import pack
 from fsft.runtime.data.preview import sample_shown
+from fsft.runtime.data.render import Rendered, render
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, read_samples, source_format
 from fsft.runtime.data.store import token_writer, write_arrow, write_rows
 from fsft.runtime.data.tokenizer import make_tokenizer

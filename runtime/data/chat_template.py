@@ -1,0 +1,128 @@
+"""Chat templates, compiled once: a dialogue in, the text that the tokenizer sees out."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from fsft.runtime.data.sample import Message
+
+PINNED_DATE = date(2024, 7, 26)
+"""Today, for templates that write it: tokens must not depend on the day on which they are made.
+
+It is the date that Llama 3.1's template writes where it cannot ask.
+"""
+
+_TOKEN = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|</s>|<(?:start|end)_of_turn>|<eos>")
+_TRACKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+
+
+class ChatTemplate:
+    """A template and the special tokens of the tokenizer that it writes for."""
+
+    def __init__(self, text: str, special: Mapping[str, str], ends: frozenset[str]) -> None:
+        """Raise ValueError where the text is no template."""
+        from jinja2 import TemplateError
+        from transformers.utils.chat_template_utils import _compile_jinja_template
+
+        try:
+            self._compiled = _compile_jinja_template(text)
+        except TemplateError as error:
+            raise ValueError(f"the chat template cannot be understood: {error}") from None
+        self._special = dict(special)
+        self.marks_answers = bool(_TRACKED.search(text))
+        """Whether the template says itself, by {% generation %}, what the model writes."""
+        names = sorted({*ends, *template_tokens(text)}, key=len, reverse=True)
+        self.end_token = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+        """A special token, as text."""
+        self.skeletons: dict[Any, Any] = {}
+        """What is known of how the template writes dialogues; see `render`."""
+
+    def write(
+        self, messages: Sequence[Message], tools: Sequence[Any] = (), *, asks: bool = False
+    ) -> str:
+        """The text of a dialogue; `asks` adds what the model is given to answer after.
+
+        Raises ValueError where the template refuses the dialogue.
+        """
+        with _refusals():
+            return str(self._compiled.render(self._values(messages, tools, asks=asks)))
+
+    def write_marked(
+        self, messages: Sequence[Message], tools: Sequence[Any]
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """The text, and the spans of it that the template says the model writes."""
+        pieces: list[str] = []
+        spans: list[tuple[int, int]] = []
+        with _refusals(), self._compiled.environment.activate_tracker(pieces, spans):
+            # The tracker looks at the list while it grows.
+            for piece in self._compiled.generate(self._values(messages, tools)):
+                pieces.append(piece)  # noqa: PERF402
+        return "".join(pieces), spans
+
+    def _values(
+        self, messages: Sequence[Message], tools: Sequence[Any], *, asks: bool = False
+    ) -> dict[str, Any]:
+        return {
+            **self._special,
+            "messages": [_as_written(message) for message in messages],
+            "tools": list(tools) or None,
+            "documents": None,
+            "add_generation_prompt": asks,
+            "strftime_now": PINNED_DATE.strftime,
+        }
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a template raises, in words: a template is a program that came with the model."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except TemplateError as error:
+        raise ValueError(f"the chat template refuses the dialogue: {error}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"the chat template fails at the dialogue: {error}") from None
+
+
+def chat_template(
+    tokenizer: Any, text: str | None = None, *, uses_tools: bool = False
+) -> ChatTemplate:
+    """The compiled template of a tokenizer, or of a text in its place."""
+    if text is None:
+        text = tokenizer.chat_template
+        if not isinstance(text, str):
+            text = tokenizer.get_chat_template(None, [] if uses_tools else None)
+    return _compiled(tokenizer, text)
+
+
+def template_tokens(text: str) -> list[str]:
+    """The special tokens that a template writes, in order of appearance."""
+    return list(dict.fromkeys(_TOKEN.findall(_COMMENT.sub("", text))))
+
+
+def writes_date(text: str) -> bool:
+    """Whether a template writes today's date, which is pinned in training."""
+    return "strftime_now" in text
+
+
+@lru_cache(maxsize=16)
+def _compiled(tokenizer: Any, text: str) -> ChatTemplate:
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    added = tokenizer.added_tokens_decoder.values()
+    ends = {*map(str, tokenizer.all_special_tokens), *(str(t) for t in added if t.special)}
+    return ChatTemplate(text, special, frozenset(ends))
+
+
+def _as_written(message: Message) -> Message:
+    """A turn as transformers gives it to templates, which is how servers will."""
+    if "weight" not in message and "reasoning_content" not in message:
+        return message
+    kept = {name: value for name, value in message.items() if name != "weight"}
+    if "reasoning_content" in kept:
+        kept["thinking"] = kept["reasoning_content"]
+    return kept
