@@ -15,7 +15,9 @@ PINNED_DATE = date(2024, 7, 26)
 It is the date that Llama 3.1's template writes where it cannot ask.
 """
 
-_TOKEN = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|</s>|<(?:start|end)_of_turn>|<eos>")
+_TOKEN = re.compile(
+    r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>|</s>|<(?:start|end)_of_turn>|<reserved_\d+>|\[gMASK\]"
+)
 _TRACKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 
@@ -105,9 +107,30 @@ def template_tokens(text: str) -> list[str]:
     return list(dict.fromkeys(_TOKEN.findall(_COMMENT.sub("", text))))
 
 
-def writes_date(text: str) -> bool:
-    """Whether a template writes today's date, which is pinned in training."""
-    return "strftime_now" in text
+def turn_end(text: str) -> str:
+    """The special token with which a template itself ends an answer; empty where it has none."""
+    template = ChatTemplate(text, {"bos_token": "", "eos_token": ""}, frozenset())
+    question, answer = ({"role": role, "content": role} for role in ("user", "assistant"))
+    written = template.write([question, answer])
+    tokens = list(template.end_token.finditer(written, written.rindex("assistant")))
+    return tokens[-1][0] if tokens else ""
+
+
+def template_warnings(tokenizer: Any, text: str) -> list[str]:
+    """What may surprise in a template: tokens that are none to the tokenizer, and the date."""
+    known = tokenizer.get_vocab()
+    warnings = []
+    if missing := [token for token in template_tokens(text) if token not in known]:
+        warnings.append(
+            f"the chat template writes {', '.join(missing)}, which the tokenizer does not know: "
+            "each will be split into pieces. Choose a template made for the model."
+        )
+    if "strftime_now" in text:
+        warnings.append(
+            "the chat template writes the day's date: in training it is always "
+            f"{PINNED_DATE:%d %b %Y}, so that the same data gives the same tokens on every day."
+        )
+    return warnings
 
 
 @lru_cache(maxsize=16)

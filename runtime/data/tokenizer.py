@@ -1,6 +1,5 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,11 @@ from typing import Any
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import shipped_templates
+from fsft.runtime.data.chat_template import template_tokens, turn_end
 
 PAD_TOKEN = "<|endoftext|>"
-TURN_END = "<|im_end|>"
 DEFAULT_TEMPLATE = "chatml"
 """The chat template of a tokenizer trained in the run, where the recipe names none."""
-_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 
 
 def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
@@ -83,7 +81,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    special = list(dict.fromkeys([PAD_TOKEN, *_SPECIAL.findall(template)]))
+    special = list(dict.fromkeys([PAD_TOKEN, *template_tokens(template)]))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -97,7 +95,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD_TOKEN,
-        eos_token=TURN_END if TURN_END in special else PAD_TOKEN,
+        eos_token=turn_end(template) or PAD_TOKEN,
         extra_special_tokens=special[1:],
         clean_up_tokenization_spaces=False,
     )
