@@ -69,8 +69,7 @@ PUBLISHED = {
         "### Instruction:\nWho are you\n\n### Response:\n{}I am an assistant</s>{}\n\n"
     ),
     "vanilla": (
-        "Be brief.\nQ: Hello\nA:{} Hi there</s>{}\n"
-        "Q: Who are you\nA:{} I am an assistant</s>{}\n"
+        "Be brief.\nQ: Hello\nA:{} Hi there</s>{}\nQ: Who are you\nA:{} I am an assistant</s>{}\n"
     ),
     "mistral": (
         "<s> [INST] Be brief.\n\nHello [/INST]{} Hi there</s>{} [INST] Who are you [/INST]"
