@@ -108,12 +108,18 @@ def template_tokens(text: str) -> list[str]:
 
 
 def turn_end(text: str) -> str:
-    """The special token with which a template itself ends an answer; empty where it has none."""
+    """The special token with which a template itself ends an answer; empty where it has none.
+
+    Raises ValueError where the text is no template.
+    """
     template = ChatTemplate(text, {"bos_token": "", "eos_token": ""}, frozenset())
-    question, answer = ({"role": role, "content": role} for role in ("user", "assistant"))
-    written = template.write([question, answer])
-    tokens = list(template.end_token.finditer(written, written.rindex("assistant")))
-    return tokens[-1][0] if tokens else ""
+    question, answer = ({"role": role, "content": f"the {role}"} for role in ("user", "assistant"))
+    try:
+        written = template.write([question, answer])
+    except ValueError:
+        return ""
+    end = written.rpartition("the assistant")[2]
+    return next((match[0] for match in reversed([*template.end_token.finditer(end)])), "")
 
 
 def template_warnings(tokenizer: Any, text: str) -> list[str]:

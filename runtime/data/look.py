@@ -11,18 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fsft.recipes.events import SampleShown
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
-from fsft.runtime.data.encode import IGNORED, Encoded, encode
-from fsft.runtime.data.preview import sample_shown
-from fsft.runtime.data.render import render
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.rows import Row, read_rows
 from fsft.runtime.data.sample import Sample
-from fsft.runtime.data.samples import fill_in, source_format
-from fsft.runtime.data.shapes import to_sample
-from fsft.runtime.data.tokenizer import make_tokenizer
+from fsft.runtime.data.samples import interpret, source_format
+from fsft.runtime.data.shown import Seen, ShownSample, as_written, see, shares
+from fsft.runtime.data.tokenizer import make_tokenizer, template_text
 
 MOST_ROWS = 2000
 """Rows of a file that are read; enough for an error of a few percent."""
@@ -44,15 +40,6 @@ class FileLook:
     """As `prepare` would count them: of rows that are used; None without a tokenizer."""
     error: float
     """Half the width of the interval that holds 19 of 20 estimates; 0 where all was counted."""
-
-
-@dataclass(frozen=True)
-class ShownSample:
-    """A sample as the model will see it."""
-
-    path: str
-    num_tokens: int | None
-    segments: list[tuple[str, bool]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +66,7 @@ class DataLook:
 def look(recipe: Recipe, num_samples: int) -> DataLook:
     """Look into the recipe's training files; paths must be resolved.
 
+    Samples are shown of each file in turn, and of each file one at least unless `num_samples` is 0.
     Raises Refused where a file cannot be read.
     """
     data = recipe.data
@@ -97,14 +85,16 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
         return _without_tokens(parts, data, num_samples, str(error.problems[0]))
     files: list[FileLook] = []
     samples: list[ShownSample] = []
-    for part in parts:
-        encoded = [_encoded(row, part, data, tokenizer) for row in part.rows]
-        files.append(_counted(part, [_num_used(one, data) for one in encoded]))
-        usable = (one for one in encoded if one is not None)
-        samples.extend(
-            ShownSample(part.source.path, len(one.input_ids), _segments(one, tokenizer))
-            for one in islice(usable, num_samples - len(samples))
-        )
+    for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
+        lengths: list[int] = []
+        number = 0
+        for row in part.rows:
+            seen = _seen(row, part, data, tokenizer)
+            lengths.append(seen.num_tokens if seen else 0)
+            if seen and number < wanted:
+                number += 1
+                samples.extend(seen.shown(part.source.path, row.line, tokenizer))
+        files.append(_counted(part, lengths))
     return DataLook(files, samples)
 
 
@@ -140,37 +130,28 @@ def _texts(parts: Sequence[_Part], data: Data) -> Iterator[str]:
     for part in parts:
         for row in part.rows:
             if (sample := _sample(row, part, data)) is not None:
-                yield from (message["content"] for message in sample.messages)
+                yield from (m["content"] for m in (*sample.messages, *sample.rejected))
                 if sample.text:
                     yield sample.text
 
 
 def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
-    if row.error:
-        return None
     try:
-        sample = fill_in(to_sample(row.value, part.format), data.variables)
+        sample = interpret(row, part.format, part.source, data.variables).sample
     except ValueError:
         return None
     return None if sample.is_empty else sample
 
 
-def _encoded(row: Row, part: _Part, data: Data, tokenizer: Any) -> Encoded | None:
+def _seen(row: Row, part: _Part, data: Data, tokenizer: Any) -> Seen | None:
+    """What becomes of a row; None where it holds no sample or the template refuses it."""
     sample = _sample(row, part, data)
     if sample is None:
         return None
     try:
-        return encode([render(sample, tokenizer, data)], tokenizer)[0]
+        return see(sample, tokenizer, data, template_text(part.source.template or "auto") or None)
     except ValueError:
         return None
-
-
-def _num_used(one: Encoded | None, data: Data) -> int:
-    """Tokens of a row that are trained on; 0 where `prepare` would leave it out."""
-    if one is None or (len(one.input_ids) > data.sequence_length and data.too_long == "drop"):
-        return 0
-    labels = one.labels[: data.sequence_length]
-    return len(labels) if (labels != IGNORED).any() else 0
 
 
 def _counted(part: _Part, lengths: Sequence[int]) -> FileLook:
@@ -199,33 +180,17 @@ def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, troubl
     """Shapes, rows and samples as they are in the files."""
     files: list[FileLook] = []
     samples: list[ShownSample] = []
-    for part in parts:
+    for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
         read = [_sample(row, part, data) for row in part.rows]
         broken = sum(sample is None for sample in read)
         number = len(part.rows)
         files.append(
             FileLook(part.source.path, part.format, part.sample.num_rows, number, broken, None, 0.0)
         )
-        usable = (sample for sample in read if sample is not None)
+        usable = ((row, one) for row, one in zip(part.rows, read, strict=True) if one is not None)
         samples.extend(
-            ShownSample(part.source.path, None, _turns(sample, data))
-            for sample in islice(usable, num_samples - len(samples))
+            shown
+            for row, sample in islice(usable, wanted)
+            for shown in as_written(sample, data, part.source.path, row.line)
         )
     return DataLook(files, samples, trouble)
-
-
-def _turns(sample: Sample, data: Data) -> list[tuple[str, bool]]:
-    if sample.text:
-        return [(sample.text, True)]
-    return [
-        (
-            f"{message['role']}: {message['content']}\n",
-            data.loss_on == "all" or message["role"] == "assistant",
-        )
-        for message in sample.messages
-    ]
-
-
-def _segments(one: Encoded, tokenizer: Any) -> list[tuple[str, bool]]:
-    shown: SampleShown = sample_shown(one, tokenizer)
-    return shown.segments

@@ -10,13 +10,15 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.chat_template import template_warnings
 from fsft.runtime.data.encode import Encoded, encode
+from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.packing import pack
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.render import Rendered, render
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, read_samples, source_format
 from fsft.runtime.data.store import token_writer, write_arrow, write_rows
-from fsft.runtime.data.tokenizer import make_tokenizer
+from fsft.runtime.data.tokenizer import make_tokenizer, template_text
 from fsft.runtime.run_directory import replacing_folder, write_json
 
 WINDOW = 4096
@@ -45,6 +47,8 @@ def prepare(context: StageContext) -> str:
         tokenizer = make_tokenizer(context.recipe, _texts(context))
         tokenizer.save_pretrained(folder / "tokenizer")
         _require_template(tokenizer, data)
+        for warning in _template_warnings(tokenizer, data):
+            context.warn(warning)
         splits = {"train": _prepare_split(context, "train", data.train, tokenizer, folder)}
         if data.eval:
             splits["eval"] = _prepare_split(context, "eval", data.eval, tokenizer, folder)
@@ -101,9 +105,9 @@ def _usable(
     shown = False
     for source, source_counts in zip(sources, counts.sources, strict=True):
         placed = read_samples(source, data, source_counts)
+        template = template_text(source.template or "auto") or None
         while window := list(itertools.islice(placed, WINDOW)):
-            rendered = list(_rendered(window, source, source_counts, tokenizer, data))
-            for sample in encode(rendered, tokenizer):
+            for sample in _encoded(window, source, source_counts, tokenizer, data, template):
                 if (kept := _kept(sample, data, source_counts)) is not None:
                     if not shown:
                         context.events.write(sample_shown(kept, tokenizer))
@@ -112,16 +116,40 @@ def _usable(
                     yield kept
 
 
+def _encoded(
+    window: Iterable[PlacedSample],
+    source: Source,
+    counts: SourceCounts,
+    tokenizer: Any,
+    data: Data,
+    template: str | None,
+) -> Iterator[Encoded]:
+    """The samples as token ids; those too long as several, where the recipe splits them."""
+    rendered = list(_rendered(window, source, counts, tokenizer, data, template))
+    encoded = encode([item for _, item in rendered], tokenizer)
+    for (placed, _), sample in zip(rendered, encoded, strict=True):
+        is_long = len(sample.input_ids) > data.sequence_length
+        if not (is_long and data.too_long == "split" and can_split(placed.sample)):
+            yield sample
+            continue
+        parts = split_by_tokens(placed.sample, tokenizer, data, template)
+        counts.num_too_long += parts.num_too_long
+        counts.num_split += len(parts.samples) + parts.num_too_long - 1
+        texts = [render(part, tokenizer, data, template) for part in parts.samples]
+        yield from encode(texts, tokenizer)
+
+
 def _rendered(
     window: Iterable[PlacedSample],
     source: Source,
     counts: SourceCounts,
     tokenizer: Any,
     data: Data,
-) -> Iterator[Rendered]:
+    template: str | None,
+) -> Iterator[tuple[PlacedSample, Rendered]]:
     for placed in window:
         try:
-            yield render(placed.sample, tokenizer, data)
+            yield placed, render(placed.sample, tokenizer, data, template)
         except ValueError as error:
             counts.num_broken += 1
             if data.on_error == "stop":
@@ -132,7 +160,7 @@ def _rendered(
 
 def _kept(sample: Encoded, data: Data, counts: SourceCounts) -> Encoded | None:
     if len(sample.input_ids) > data.sequence_length:
-        if data.too_long == "drop":
+        if data.too_long != "truncate":
             counts.num_too_long += 1
             return None
         cut = slice(data.sequence_length)
@@ -160,8 +188,9 @@ def _texts(context: StageContext) -> Iterator[str]:
 
 
 def _require_template(tokenizer: Any, data: Data) -> None:
-    formats = {source_format(source) for source in [*data.train, *data.eval]}
-    if formats != {"text"} and not tokenizer.chat_template:
+    sources = [s for s in [*data.train, *data.eval] if not s.template]
+    formats = {source_format(source) for source in sources}
+    if formats - {"text"} and not tokenizer.chat_template:
         raise Refused(
             Problem(
                 key="data.template",
@@ -169,6 +198,14 @@ def _require_template(tokenizer: Any, data: Data) -> None:
                 example='template = "chatml"',
             )
         )
+
+
+def _template_warnings(tokenizer: Any, data: Data) -> list[str]:
+    """What may surprise in the templates that dialogues are written with."""
+    sources = [s for s in [*data.train, *data.eval] if source_format(s) != "text"]
+    texts = (template_text(s.template or "auto") or tokenizer.chat_template for s in sources)
+    warnings = (template_warnings(tokenizer, text) for text in texts if isinstance(text, str))
+    return list(dict.fromkeys(itertools.chain.from_iterable(warnings)))
 
 
 def _why_nothing_is_left(counts: SplitCounts) -> Iterator[Problem]:
@@ -192,7 +229,7 @@ def _left_out(source: SourceCounts) -> str:
 
 
 def _summary(train: SplitCounts) -> str:
-    left_out = sum(source.num_read - source.num_used for source in train.sources)
+    left_out = sum(s.num_read + s.num_split - s.num_used for s in train.sources)
     formats = ", ".join(dict.fromkeys(source.format for source in train.sources))
     return (
         f"{train.num_samples} samples ({formats}) in {train.num_rows} rows, "

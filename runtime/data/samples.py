@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.runtime.data.dialogues import Tidied, tidied
 from fsft.runtime.data.rows import Row, read_rows
-from fsft.runtime.data.sample import Sample
-from fsft.runtime.data.shapes import detect_format, known_shapes, to_sample
+from fsft.runtime.data.sample import Message, Sample
+from fsft.runtime.data.shapes import detect_format, known_shapes, renamed, to_sample
 
 MAX_PROBLEMS = 20
 """Broken rows named at once; the next ones are most often of the same kind."""
@@ -19,7 +21,11 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 @dataclass
 class SourceCounts:
-    """What became of the rows of one file. num_read is the sum of all but num_truncated."""
+    """What became of the rows of one file.
+
+    A row that is split becomes num_split samples more. Each row or sample is counted once:
+    num_read + num_split = num_used + num_broken + num_empty + num_too_long + num_fully_masked.
+    """
 
     path: str
     format: str
@@ -29,7 +35,14 @@ class SourceCounts:
     num_empty: int = 0
     num_too_long: int = 0
     num_truncated: int = 0
+    """Samples among those used that were cut."""
     num_fully_masked: int = 0
+    num_split: int = 0
+    """Samples more than rows, from dialogues that were split; those too long by themselves too."""
+    num_merged: int = 0
+    """Turns joined to the one before, as both had the same role."""
+    num_trailing_dropped: int = 0
+    """Turns at the end of a dialogue that nobody answers."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ def source_format(source: Source) -> DataFormat:
     for row in read_rows(path):
         if row.error:
             continue
-        found = detect_format(row.value)
+        found = _detected(row.value, source)
         if found is None:
             fields = ", ".join(row.value) if isinstance(row.value, Mapping) else "none"
             raise Refused(
@@ -77,20 +90,32 @@ def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[P
             break
         counts.num_read += 1
         try:
-            sample = fill_in(_sample(row, data_format), data.variables)
+            tidy = interpret(row, data_format, source, data.variables)
         except ValueError as error:
             counts.num_broken += 1
             problems.append(Problem(file=source.path, line=row.line, reason=f"{error}."))
             if data.on_error == "skip":
                 problems.clear()
             continue
-        if sample.is_empty:
+        if tidy.sample.is_empty:
             counts.num_empty += 1
         elif not problems:
-            yield PlacedSample(row.line, sample)
+            counts.num_merged += tidy.num_merged
+            counts.num_trailing_dropped += tidy.num_trailing_dropped
+            yield PlacedSample(row.line, tidy.sample)
     if problems:
         hint = Problem(reason='to leave such rows out and count them, set data.on_error = "skip".')
         raise Refused(*problems, hint)
+
+
+def interpret(
+    row: Row, data_format: DataFormat, source: Source, variables: Mapping[str, str]
+) -> Tidied:
+    """The sample in a row, tidied; raises ValueError with the reason where there is none."""
+    if row.error:
+        raise ValueError(row.error)
+    sample = to_sample(renamed(row.value, source.columns), data_format)
+    return tidied(fill_in(sample, variables))
 
 
 def fill_in(sample: Sample, variables: Mapping[str, str]) -> Sample:
@@ -101,13 +126,24 @@ def fill_in(sample: Sample, variables: Mapping[str, str]) -> Sample:
     def filled(text: str) -> str:
         return _VARIABLE.sub(lambda match: variables.get(match[1], match[0]), text)
 
-    messages = tuple(
-        {**message, "content": filled(message["content"])} for message in sample.messages
+    def spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        names = ("content", "reasoning_content")
+        return tuple(
+            {**message, **{name: filled(message[name]) for name in names if name in message}}
+            for message in messages
+        )
+
+    return replace(
+        sample,
+        messages=spoken(sample.messages),
+        rejected=spoken(sample.rejected),
+        text=filled(sample.text),
     )
-    return Sample(messages=messages, text=filled(sample.text))
 
 
-def _sample(row: Row, data_format: DataFormat) -> Sample:
-    if row.error:
-        raise ValueError(row.error)
-    return to_sample(row.value, data_format)
+def _detected(value: Any, source: Source) -> DataFormat | None:
+    """The shape of a row; where a column is missing, that of the row as it is."""
+    try:
+        return detect_format(renamed(value, source.columns))
+    except ValueError:
+        return detect_format(value)

@@ -21,6 +21,7 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     no usable one.
     """
     template = template_text(recipe.data.template)
+    _require_understood(template)
     if recipe.data.tokenizer is None:
         tokenizer = _load(recipe)
     else:
@@ -37,6 +38,13 @@ def template_text(name: str) -> str:
         return ""
     path = Path(name) if name.endswith(".jinja") else shipped_templates()[name]
     return path.read_text(encoding="utf-8")
+
+
+def _require_understood(template: str) -> None:
+    try:
+        turn_end(template)
+    except ValueError as error:
+        raise Refused(Problem(key="data.template", reason=f"{error}.")) from None
 
 
 def _load(recipe: Recipe) -> Any:

@@ -190,3 +190,8 @@ def test_tokens_that_the_tokenizer_does_not_know_are_named(sentence_tokenizer: A
 
 def test_tokens_in_comments_are_not_written() -> None:
     assert template_tokens("{# <|a|> #}{{ '<|b|>' }}") == ["<|b|>"]
+
+
+def test_a_template_that_hides_answers_ends_them_with_nothing() -> None:
+    assert turn_end("{{ messages[0]['content'] }}") == ""
+    assert turn_end("{{ raise_exception('no') }}") == ""
