@@ -107,19 +107,26 @@ def template_tokens(text: str) -> list[str]:
     return list(dict.fromkeys(_TOKEN.findall(_COMMENT.sub("", text))))
 
 
-def turn_end(text: str) -> str:
-    """The special token with which a template itself ends an answer; empty where it has none.
+def turn_ends(text: str) -> list[str]:
+    """The special tokens, other than that of the end of text, with which a template ends answers.
 
+    Most write one token after every answer; some have only the token of the turn that follows.
     Raises ValueError where the text is no template.
     """
-    template = ChatTemplate(text, {"bos_token": "", "eos_token": ""}, frozenset())
+    end_of_text = "<|end-of-text|>"
+    special = {"bos_token": "", "eos_token": end_of_text}
+    template = ChatTemplate(text, special, frozenset())
     question, answer = ({"role": role, "content": f"the {role}"} for role in ("user", "assistant"))
-    try:
-        written = template.write([question, answer])
-    except ValueError:
-        return ""
-    end = written.rpartition("the assistant")[2]
-    return next((match[0] for match in reversed([*template.end_token.finditer(end)])), "")
+    ends: dict[str, None] = {}
+    for dialogue in ([question, answer], [question, answer, question]):
+        try:
+            written = template.write(dialogue)
+        except ValueError:
+            continue
+        after = written.rpartition("the assistant")[2].lstrip()
+        if match := _TOKEN.match(after):
+            ends[match[0]] = None
+    return [end for end in ends if end != end_of_text]
 
 
 def template_warnings(tokenizer: Any, text: str) -> list[str]:

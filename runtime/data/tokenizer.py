@@ -7,7 +7,7 @@ from typing import Any
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import shipped_templates
-from fsft.runtime.data.chat_template import template_tokens, turn_end
+from fsft.runtime.data.chat_template import template_tokens, turn_ends
 
 PAD_TOKEN = "<|endoftext|>"
 DEFAULT_TEMPLATE = "chatml"
@@ -42,7 +42,7 @@ def template_text(name: str) -> str:
 
 def _require_understood(template: str) -> None:
     try:
-        turn_end(template)
+        turn_ends(template)
     except ValueError as error:
         raise Refused(Problem(key="data.template", reason=f"{error}.")) from None
 
@@ -103,7 +103,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD_TOKEN,
-        eos_token=turn_end(template) or PAD_TOKEN,
+        eos_token=next(iter(turn_ends(template)), PAD_TOKEN),
         extra_special_tokens=special[1:],
         clean_up_tokenization_spaces=False,
     )

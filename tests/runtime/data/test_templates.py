@@ -10,7 +10,7 @@ from fsft.runtime.data.chat_template import (
     ChatTemplate,
     template_tokens,
     template_warnings,
-    turn_end,
+    turn_ends,
 )
 from fsft.runtime.data.render import render
 from fsft.runtime.data.sample import Sample
@@ -176,7 +176,7 @@ def test_qwen_writes_tools_calls_and_results() -> None:
 )
 def test_a_new_tokenizer_ends_texts_as_its_template_does(name: str, token: str) -> None:
     text = template_text(name)
-    assert turn_end(text) == token
+    assert turn_ends(text) == [token] if token else not turn_ends(text)
     made = train_tokenizer(iter(["a"]), 300, text)
     assert made.eos_token == (token or "<|endoftext|>")
     assert not template_warnings(made, text)
@@ -193,5 +193,10 @@ def test_tokens_in_comments_are_not_written() -> None:
 
 
 def test_a_template_that_hides_answers_ends_them_with_nothing() -> None:
-    assert turn_end("{{ messages[0]['content'] }}") == ""
-    assert turn_end("{{ raise_exception('no') }}") == ""
+    assert turn_ends("{{ messages[0]['content'] }}") == []
+    assert turn_ends("{{ raise_exception('no') }}") == []
+
+
+def test_some_templates_end_an_answer_with_the_next_turn() -> None:
+    assert turn_ends(template_text("chatglm3")) == ["<|user|>"]
+    assert turn_ends(template_text("baichuan2")) == ["<reserved_106>"]
