@@ -1,62 +1,82 @@
 """Samples rendered, encoded and made to fit."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Data
+from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import Encoder, TokenBatch
-from fsft.runtime.data.fitting import fitted
+from fsft.runtime.data.fitting import fitted, lengths_of
+from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.parts import Part, lines_before
-from fsft.runtime.data.render import Rendered, render
-from fsft.runtime.data.sample import Sample
+from fsft.runtime.data.render import Rendered, render, render_rejected
 from fsft.runtime.data.sample_batch import SampleBatch
 from fsft.runtime.data.samples import PlacedSample, SourceCounts
-from fsft.runtime.data.text_tokenizer import TextTokenizer
+from fsft.runtime.data.tokenizer import template_of
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A sample with the text of its dialogue, and of the worse one where there is one."""
+
+    placed: PlacedSample
+    chosen: Rendered
+    rejected: Rendered | None
 
 
 class SampleEncoder:
     """Encodes the samples of one part; what cannot be rendered is added to the counts."""
 
     def __init__(
-        self,
-        part: Part,
-        data: Data,
-        tokenizer: TextTokenizer,
-        encoder: Encoder,
-        counts: SourceCounts,
+        self, part: Part, source: Source, data: Data, encoder: Encoder, counts: SourceCounts
     ) -> None:
-        self._part, self._data, self._counts = part, data, counts
-        self._tokenizer, self._encoder = tokenizer, encoder
+        self._part, self._data, self._encoder, self._counts = part, data, encoder, counts
+        self._template = template_of(source)
 
     def encode(self, window: Sequence[PlacedSample]) -> SampleBatch:
         """The samples in order. Raises Refused where one cannot be used and data.on_error stops."""
-        usable: list[Sample] = []
-        chosen: list[Rendered] = []
-        rejected: list[Rendered] = []
-        for placed in window:
-            try:
-                sides = self._rendered(placed.sample)
-            except ValueError as error:
-                self._give_up(placed, error)
-                continue
-            usable.append(placed.sample)
-            chosen.append(sides[0])
-            rejected += sides[1:]
+        written = [one for placed in window if (one := self._written(placed))]
+        if any(one.placed.sample.text for one in written):
+            texts = self._encoder.encode([one.chosen for one in written])
+            return SampleBatch(fitted(texts, self._data, self._counts))
+        if self._data.too_long == "split":
+            written = list(self._split(written))
+        worse = [one.rejected for one in written if one.rejected]
         return SampleBatch(
-            self._encoded(chosen), self._encoded(rejected) if rejected else None, usable
+            self._encoded([one.chosen for one in written]),
+            self._encoded(worse) if worse else None,
+            [one.placed.sample for one in written],
         )
 
-    def _rendered(self, sample: Sample) -> list[Rendered]:
-        sides = [replace(sample, rejected=())]
-        if sample.rejected:
-            sides.append(replace(sample, messages=sample.rejected, rejected=()))
-        return [render(side, self._tokenizer, self._data) for side in sides]
+    def _written(self, placed: PlacedSample) -> _Written | None:
+        sample, template = placed.sample, self._template
+        tokenizer = self._encoder.tokenizer
+        try:
+            chosen = render(sample, tokenizer, self._data, template)
+            worse = sample.rejected and render_rejected(sample, tokenizer, self._data, template)
+            return _Written(placed, chosen, worse or None)
+        except ValueError as error:
+            self._counts.num_broken += 1
+            if self._data.on_error == "stop":
+                problem = placed.row.problem(str(error), lines_before(self._part))
+                raise Refused(problem) from None
+            return None
+
+    def _split(self, written: Sequence[_Written]) -> Iterator[_Written]:
+        """The dialogues, those that are longer than a row as several."""
+        lengths = lengths_of(self._encoder.encode([one.chosen for one in written]))
+        for one, length in zip(written, lengths.tolist(), strict=True):
+            if length <= self._data.sequence_length or not can_split(one.placed.sample):
+                yield one
+                continue
+            parts = split_by_tokens(
+                one.placed.sample, self._encoder.tokenizer, self._data, self._template
+            )
+            self._counts.num_too_long += parts.num_too_long
+            self._counts.num_split += len(parts.samples) + parts.num_too_long - 1
+            pieces = (PlacedSample(one.placed.row, sample) for sample in parts.samples)
+            yield from filter(None, map(self._written, pieces))
 
     def _encoded(self, rendered: Sequence[Rendered]) -> TokenBatch:
-        return fitted(self._encoder.encode(rendered), self._data, self._counts)
-
-    def _give_up(self, placed: PlacedSample, error: ValueError) -> None:
-        self._counts.num_broken += 1
-        if self._data.on_error == "stop":
-            raise Refused(placed.row.problem(str(error), lines_before(self._part))) from None
+        batch = self._encoder.encode(rendered)
+        return batch if self._data.too_long == "split" else fitted(batch, self._data, self._counts)

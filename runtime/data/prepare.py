@@ -2,19 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Source
+from fsft.recipes.schema import Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.chat_template import template_warnings
 from fsft.runtime.data.preview import sample_shown
-from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
 from fsft.runtime.data.text_tokenizer import TextTokenizer
-from fsft.runtime.data.tokenize import SplitTokens, tokenize
-from fsft.runtime.data.tokenizer import saved_tokenizer
+from fsft.runtime.data.tokenize import SPLITS, SplitTokens, tokenize
+from fsft.runtime.data.tokenizer import saved_tokenizer, template_of
 from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
 from fsft.runtime.run_directory import resumed_folder, write_json
+
+PREFERENCES = ("preference", "kto")
+WITHOUT_TEMPLATE = ("text", "tokens")
 
 
 @dataclass
@@ -38,7 +43,10 @@ def prepare(context: StageContext) -> str:
     """
     data = context.recipe.data
     with resumed_folder(context.run.data, context.fingerprint) as folder:
+        _require_trainable(data)
         tokenizer = saved_tokenizer(context.recipe, folder)
+        for warning in _template_warnings(tokenizer, data):
+            context.warn(warning)
         tokens = tokenize(folder, data, context.progress)
         splits = {split: _arranged(context, split, tokens[split], tokenizer) for split in tokens}
         info = {
@@ -88,6 +96,32 @@ def _arranged(
         num_label_tokens=tokens.num_label_tokens,
         packing_efficiency=extent.num_tokens / (extent.num_rows * data.sequence_length),
     )
+
+
+def _require_trainable(data: Data) -> None:
+    """Raise Refused where the data holds what the method cannot learn from."""
+    problems = [
+        Problem(
+            key=f"data.{split}.{index}.format",
+            file=source.path,
+            reason=f"the {kind} shape says which answers people liked; full training learns from "
+            "answers alone.",
+            example="fsft data tokenize prepares it for other trainers",
+        )
+        for split in SPLITS
+        for index, source in enumerate(getattr(data, split))
+        if (kind := source_format(source)) in PREFERENCES
+    ]
+    if problems:
+        raise Refused(*problems)
+
+
+def _template_warnings(tokenizer: TextTokenizer, data: Data) -> list[str]:
+    """What may surprise in the templates that dialogues are written with."""
+    dialogues = [s for s in [*data.train, *data.eval] if source_format(s) not in WITHOUT_TEMPLATE]
+    texts = dict.fromkeys(template_of(s) or tokenizer.chat_template or "" for s in dialogues)
+    warnings = (template_warnings(tokenizer, text) for text in texts)
+    return list(dict.fromkeys(chain.from_iterable(warnings)))
 
 
 def _why_nothing_is_left(sources: list[SourceCounts]) -> Iterator[Problem]:

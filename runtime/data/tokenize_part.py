@@ -111,8 +111,8 @@ class PartTokenizer:
                 task.part, source, self._data, counts, vocab_size=len(self.tokenizer)
             )
             return
-        samples = SampleEncoder(task.part, self._data, self.tokenizer, encoder, counts)
-        for window in _windows(samples_in(task.part, self._data, task.format, counts)):
+        samples = SampleEncoder(task.part, source, self._data, encoder, counts)
+        for window in _windows(samples_in(task.part, task.format, source, self._data, counts)):
             yield samples.encode(window)
 
     def _usable(self, batch: SampleBatch, schema: pa.Schema, counts: PartCounts) -> pa.RecordBatch:

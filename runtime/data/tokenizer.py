@@ -1,23 +1,21 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Data, Recipe
+from fsft.recipes.schema import Data, Recipe, Source
 from fsft.recipes.shipped import shipped_templates
+from fsft.runtime.data.chat_template import template_tokens, turn_ends
 from fsft.runtime.data.samples import SourceCounts, read_samples, source_format
 from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
 from fsft.runtime.processes import in_child
 from fsft.runtime.run_directory import replacing_folder
 
 PAD_TOKEN = "<|endoftext|>"
-TURN_END = "<|im_end|>"
 DEFAULT_TEMPLATE = "chatml"
 """The chat template of a tokenizer trained in the run, where the recipe names none."""
-_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 
 
 def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
@@ -27,6 +25,7 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     no usable one.
     """
     template = template_text(recipe.data.template)
+    _require_understood(template)
     if recipe.data.tokenizer is None:
         tokenizer = _load(recipe)
     else:
@@ -61,6 +60,18 @@ def template_text(name: str) -> str:
         return ""
     path = Path(name) if name.endswith(".jinja") else shipped_templates()[name]
     return path.read_text(encoding="utf-8")
+
+
+def template_of(source: Source) -> str | None:
+    """The text of the template for a source alone; None where it has that of all data."""
+    return template_text(source.template) if source.template else None
+
+
+def _require_understood(template: str) -> None:
+    try:
+        turn_ends(template)
+    except ValueError as error:
+        raise Refused(Problem(key="data.template", reason=f"{error}.")) from None
 
 
 def _load(recipe: Recipe) -> Any:
@@ -105,7 +116,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    special = list(dict.fromkeys([PAD_TOKEN, *_SPECIAL.findall(template)]))
+    special = list(dict.fromkeys([PAD_TOKEN, *template_tokens(template)]))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -119,7 +130,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD_TOKEN,
-        eos_token=TURN_END if TURN_END in special else PAD_TOKEN,
+        eos_token=next(iter(turn_ends(template)), PAD_TOKEN),
         extra_special_tokens=special[1:],
         clean_up_tokenization_spaces=False,
     )

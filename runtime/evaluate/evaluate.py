@@ -7,7 +7,6 @@ from typing import Any
 
 from fsft.recipes.schema import Recipe, Source
 from fsft.runtime.context import StageContext
-from fsft.runtime.data.sample import Message
 from fsft.runtime.data.samples import SourceCounts, read_samples
 from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.evaluate.questions import Question, questions_of
@@ -64,9 +63,9 @@ def _ask(
     context: StageContext, task: str, answerer: Answerer, questions: Sequence[Question]
 ) -> list[str]:
     settings = context.recipe.evaluate
-    dialogues: list[Sequence[Message]] = [question.messages for question in questions]
     return answerer.answer(
-        dialogues,
+        [question.messages for question in questions],
+        tools=[question.tools for question in questions],
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,
         on_progress=lambda done, total: context.progress(task, done, total),

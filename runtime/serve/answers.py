@@ -1,14 +1,17 @@
 """Answers of a model to dialogues, in batches."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from fsft.recipes.problems import Problem, Refused
+from fsft.runtime.data.chat_template import chat_template
+from fsft.runtime.data.sample import Message
+from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 
-Dialogue = Sequence[Mapping[str, str]]
-"""Turns with role and content; the model answers the last one."""
+Tools = Sequence[dict[str, Any]]
+"""JSON Schemas of the functions that the model may call."""
 
 
 class Answerer:
@@ -48,17 +51,22 @@ class Answerer:
 
     def answer(
         self,
-        dialogues: Sequence[Dialogue],
+        dialogues: Sequence[Sequence[Message]],
         *,
+        tools: Sequence[Tools] | None = None,
         max_new_tokens: int,
         batch_size: int,
         temperature: float = 0.0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """One answer for each dialogue, in their order; greedy at temperature 0."""
+        """One answer for each dialogue, in their order; greedy at temperature 0.
+
+        `tools` are those of each dialogue. Raises Refused where the chat template refuses one.
+        """
         if dialogues and not self.tokenizer.chat_template:
             raise Refused("the model's tokenizer has no chat template, so it cannot be asked.")
-        prompts = [self._prompt_ids(dialogue) for dialogue in dialogues]
+        pairs = zip(dialogues, tools or [()] * len(dialogues), strict=True)
+        prompts = [self._prompt_ids(dialogue, callable_) for dialogue, callable_ in pairs]
         answers = [""] * len(prompts)
         done = 0
         for indexes in _batches([len(prompt) for prompt in prompts], batch_size):
@@ -71,10 +79,14 @@ class Answerer:
                 on_progress(done, len(prompts))
         return answers
 
-    def _prompt_ids(self, dialogue: Dialogue) -> list[int]:
-        ids: list[int] = self.tokenizer.apply_chat_template(
-            [dict(turn) for turn in dialogue], add_generation_prompt=True, return_dict=True
-        )["input_ids"]
+    def _prompt_ids(self, dialogue: Sequence[Message], tools: Tools) -> list[int]:
+        """Written as in training, where a template that writes the date has one date too."""
+        try:
+            template = chat_template(text_tokenizer_of(self.tokenizer))
+            text = template.write(dialogue, tools, asks=True)
+        except ValueError as error:
+            raise Refused(f"a prompt cannot be asked: {error}") from None
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _generate(

@@ -21,11 +21,13 @@ class Prompt:
 
     given: dict[str, Any]
     messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    """As in Sample: what the model may call."""
 
     @property
     def text(self) -> str:
         """The last turn, for people."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
 
 def text_prompt(text: str, system: str | None = None) -> Prompt:
@@ -75,6 +77,7 @@ def generate(
         )
     return Answerer.load(run.model).answer(
         [prompt.messages for prompt in prompts],
+        tools=[prompt.tools for prompt in prompts],
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         temperature=temperature,
@@ -108,7 +111,8 @@ def _row_prompt(value: Any, error: str, system: str | None) -> Prompt:
         return Prompt(value, text_prompt(value["prompt"], system).messages)
     if not isinstance(value, dict) or "messages" not in value:
         raise ValueError('needs a "prompt" text or a list of "messages"')
-    messages = to_sample(value, "messages").messages
+    sample = to_sample(value, "messages")
+    messages = sample.messages
     if system is not None and messages[0]["role"] != "system":
         messages = ({"role": "system", "content": system}, *messages)
-    return Prompt(value, messages)
+    return Prompt(value, messages, sample.tools)

@@ -66,6 +66,7 @@ def test_the_tokens_of_small_files_are_counted_to_the_token(tmp_path: Path) -> N
     [
         "data.sequence_length=32",
         'data.too_long="truncate"',
+        'data.too_long="split"',
         'data.loss_on="all"',
         "data.train.0.max_samples=3",
     ],
@@ -123,6 +124,49 @@ def test_a_sample_of_which_nothing_is_learned_is_shown_as_such(tmp_path: Path) -
     assert [[learned for _, learned in sample.segments] for sample in seen.samples] == [[False]] * 2
     assert seen.num_tokens == 0
     assert seen.files[0].num_unusable == len(QUESTIONS)
+
+
+def test_a_template_that_is_none_is_told_by_its_key(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [dialogue(q, a) for q, a in QUESTIONS])
+    (tmp_path / "torn.jinja").write_text("{% for m in messages %}")
+    assert "data.template" in look(tiny(tmp_path, 'data.template="torn.jinja"'), 1).trouble
+
+
+def two_files(folder: Path, first: Any, other: Any) -> Recipe:
+    """The tiny recipe on two files of one row each."""
+    write_jsonl(folder / "train.jsonl", [first])
+    write_jsonl(folder / "other.jsonl", [other])
+    source = '[[data.train]]\npath = "train.jsonl"'
+    more = source.replace("train.jsonl", "other.jsonl") + '\ntemplate = "vanilla"\n'
+    text = TINY_RECIPE.replace(source, f"{source}\n\n{more}")
+    return resolve_paths(parse_recipe(text), folder)
+
+
+def test_each_file_is_shown_once_at_least_in_its_own_template(tmp_path: Path) -> None:
+    rated = {**dialogue("Who?", "I."), "label": False}
+    preference = {"prompt": "Who?", "chosen": "I am.", "rejected": "You are."}
+    seen = look(two_files(tmp_path, preference, rated), 1)
+    assert [sample.about for sample in seen.samples] == [
+        "better answer",
+        "worse answer",
+        "not liked",
+    ]
+    texts = ["".join(text for text, _ in sample.segments) for sample in seen.samples]
+    assert "<|im_start|>assistant\nYou are.<|im_end|>" in texts[1]
+    assert texts[2].startswith("Q: Who?\nA: I.")
+    assert [sample.line for sample in seen.samples] == [1, 1, 1]
+    assert look(two_files(tmp_path, preference, rated), 0).samples == []
+
+
+def test_category_and_images_are_told_without_a_tokenizer_too(tmp_path: Path) -> None:
+    row = {"conversation": [{"user": ["<image>?", "a.jpg"]}, {"assistant": "A."}], "category": 3}
+    recipe = two_files(tmp_path, row, row)
+    seen = look(recipe, 1)
+    model = recipe.model.model_copy(update={"path": "nobody/nothing", "config": None})
+    data = recipe.data.model_copy(update={"tokenizer": None})
+    plain = look(recipe.model_copy(update={"model": model, "data": data}), 1)
+    for look_at in (seen, plain):
+        assert {sample.about for sample in look_at.samples} == {"category 3, images a.jpg"}
 
 
 def estimated(file: Path, monkeypatch: pytest.MonkeyPatch, *extra: str) -> tuple[DataLook, float]:
