@@ -25,7 +25,7 @@ _TIME_KEYS = (
 
 
 def find_remote(url: str) -> tuple[list["DataFile"], bool]:
-    """The files of a URL, and whether it is a folder of them.
+    """The files of a URL, and whether it is a folder of them; its empty text files are left out.
 
     Raises Refused where there are none, they cannot be reached, or a backend is not installed.
     """
@@ -44,12 +44,14 @@ def find_remote(url: str) -> tuple[list["DataFile"], bool]:
         if not read_name(url) and list(found) == [path]:
             # Refused, because of its name.
             make_file(url, 0)
-        files = [
-            make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info))
-            for name, info in sorted(found.items())
-            if _is_data(name, path)
+        names = [name for name in sorted(found) if _is_data(name, path)]
+        # A list of links says neither size nor time.
+        infos = [fs.info(name) if _is_web(url) else found[name] for name in names]
+        sized = [
+            (make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info)), info)
+            for name, info in zip(names, infos, strict=True)
         ]
-    return files, True
+    return [file for file, info in sized if info.get("size") != 0 or not file.is_plain_text], True
 
 
 class RemoteFile(io.RawIOBase):
@@ -97,7 +99,11 @@ def told(url: str) -> Iterator[None]:
             raise missing_package(ModuleNotFoundError(name="fsspec")) from None
         reason = f"reading {url.split('://', maxsplit=1)[0]}:// needs a package: {error}."
         raise Refused(Problem(file=url, reason=reason, example=_what_to_install(url))) from None
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # Of a web address, fsspec says so whatever went wrong.
+        if _is_web(url) and not isinstance(error.__cause__, FileNotFoundError | None):
+            reason = f"cannot be reached: {_first_line(error.__cause__)}."
+            raise Refused(Problem(file=url, reason=reason)) from error
         raise Refused(Problem(file=url, reason="there is no such file or folder.")) from None
     # Each backend raises exceptions of its own.
     except Exception as error:
@@ -151,6 +157,6 @@ def _what_to_install(url: str) -> str:
     return f"pip install {packages[scheme]}" if scheme in packages else ""
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")
