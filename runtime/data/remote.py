@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from fsft.recipes.data_files import is_passed_over, read_name
+from fsft.recipes.data_files import is_passed_over, is_web, read_name
 from fsft.recipes.problems import Problem, Refused, missing_package
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def find_remote(url: str) -> tuple[list["DataFile"], bool]:
             info = fs.info(path)
             return [make_file(url, info.get("size") or 0, _version(info))], is_folder
         # There, deeper means the whole of a web site.
-        found = fs.find(path, maxdepth=1 if _is_web(url) else None, detail=True)
+        found = fs.find(path, maxdepth=1 if is_web(url) else None, detail=True)
         if not found and not fs.exists(path):
             raise Refused(Problem(file=url, reason="there is no such file or folder."))
         if not read_name(url) and list(found) == [path]:
@@ -46,7 +46,7 @@ def find_remote(url: str) -> tuple[list["DataFile"], bool]:
             make_file(url, 0)
         names = [name for name in sorted(found) if _is_data(name, path)]
         # A list of links says neither size nor time.
-        infos = [fs.info(name) if _is_web(url) else found[name] for name in names]
+        infos = [fs.info(name) if is_web(url) else found[name] for name in names]
         sized = [
             (make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info)), info)
             for name, info in zip(names, infos, strict=True)
@@ -101,7 +101,7 @@ def told(url: str) -> Iterator[None]:
         raise Refused(Problem(file=url, reason=reason, example=_what_to_install(url))) from None
     except FileNotFoundError as error:
         # Of a web address, fsspec says so whatever went wrong.
-        if _is_web(url) and not isinstance(error.__cause__, FileNotFoundError | None):
+        if is_web(url) and not isinstance(error.__cause__, FileNotFoundError | None):
             reason = f"cannot be reached: {_first_line(error.__cause__)}."
             raise Refused(Problem(file=url, reason=reason)) from error
         raise Refused(Problem(file=url, reason="there is no such file or folder.")) from None
@@ -129,11 +129,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def _is_folder(fs: Any, url: str, path: str) -> bool:
-    return not _is_web(url) and bool(fs.isdir(path))
-
-
-def _is_web(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://"))
+    return not is_web(url) and bool(fs.isdir(path))
 
 
 def _is_data(name: str, folder: str) -> bool:

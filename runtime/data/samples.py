@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 @dataclass
 class SourceCounts:
-    """What became of the rows of one file. num_read is the sum of all but num_truncated."""
+    """What became of the rows of a source. num_read is the sum of all but num_truncated."""
 
     path: str
     format: str
@@ -31,6 +31,8 @@ class SourceCounts:
     num_too_long: int = 0
     num_truncated: int = 0
     num_fully_masked: int = 0
+    first_broken: str = ""
+    """The first row that could not be read, and why."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[P
             sample = fill_in(_sample(row, data_format), data.variables)
         except ValueError as error:
             counts.num_broken += 1
+            counts.first_broken = counts.first_broken or str(row.problem(str(error)))
             if data.on_error == "stop":
                 problems.append(row.problem(str(error)))
             continue
