@@ -57,8 +57,9 @@ class SampleEncoder:
             return _Written(placed, chosen, worse or None)
         except ValueError as error:
             self._counts.num_broken += 1
+            problem = placed.row.problem(str(error), lines_before(self._part))
+            self._counts.first_broken = self._counts.first_broken or str(problem)
             if self._data.on_error == "stop":
-                problem = placed.row.problem(str(error), lines_before(self._part))
                 raise Refused(problem) from None
             return None
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from fsft.recipes.data_files import is_passed_over, read_name
+from fsft.recipes.data_files import is_passed_over, is_web, read_name
 from fsft.recipes.problems import Problem, Refused, missing_package
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TIME_KEYS = (
 
 
 def find_remote(url: str) -> tuple[list["DataFile"], bool]:
-    """The files of a URL, and whether it is a folder of them.
+    """The files of a URL, and whether it is a folder of them; its empty text files are left out.
 
     Raises Refused where there are none, they cannot be reached, or a backend is not installed.
     """
@@ -38,18 +38,20 @@ def find_remote(url: str) -> tuple[list["DataFile"], bool]:
             info = fs.info(path)
             return [make_file(url, info.get("size") or 0, _version(info))], is_folder
         # There, deeper means the whole of a web site.
-        found = fs.find(path, maxdepth=1 if _is_web(url) else None, detail=True)
+        found = fs.find(path, maxdepth=1 if is_web(url) else None, detail=True)
         if not found and not fs.exists(path):
             raise Refused(Problem(file=url, reason="there is no such file or folder."))
         if not read_name(url) and list(found) == [path]:
             # Refused, because of its name.
             make_file(url, 0)
-        files = [
-            make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info))
-            for name, info in sorted(found.items())
-            if _is_data(name, path)
+        names = [name for name in sorted(found) if _is_data(name, path)]
+        # A list of links says neither size nor time.
+        infos = [fs.info(name) if is_web(url) else found[name] for name in names]
+        sized = [
+            (make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info)), info)
+            for name, info in zip(names, infos, strict=True)
         ]
-    return files, True
+    return [file for file, info in sized if info.get("size") != 0 or not file.is_plain_text], True
 
 
 class RemoteFile(io.RawIOBase):
@@ -97,7 +99,11 @@ def told(url: str) -> Iterator[None]:
             raise missing_package(ModuleNotFoundError(name="fsspec")) from None
         reason = f"reading {url.split('://', maxsplit=1)[0]}:// needs a package: {error}."
         raise Refused(Problem(file=url, reason=reason, example=_what_to_install(url))) from None
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # Of a web address, fsspec says so whatever went wrong.
+        if is_web(url) and not isinstance(error.__cause__, FileNotFoundError | None):
+            reason = f"cannot be reached: {_first_line(error.__cause__)}."
+            raise Refused(Problem(file=url, reason=reason)) from error
         raise Refused(Problem(file=url, reason="there is no such file or folder.")) from None
     # Each backend raises exceptions of its own.
     except Exception as error:
@@ -123,11 +129,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def _is_folder(fs: Any, url: str, path: str) -> bool:
-    return not _is_web(url) and bool(fs.isdir(path))
-
-
-def _is_web(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://"))
+    return not is_web(url) and bool(fs.isdir(path))
 
 
 def _is_data(name: str, folder: str) -> bool:
@@ -151,6 +153,6 @@ def _what_to_install(url: str) -> str:
     return f"pip install {packages[scheme]}" if scheme in packages else ""
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")

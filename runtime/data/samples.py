@@ -44,11 +44,14 @@ class SourceCounts:
     """Turns joined to the one before, as both had the same role."""
     num_trailing_dropped: int = 0
     """Turns at the end of a dialogue that nobody answers."""
+    first_broken: str = ""
+    """The first row that could not be read, and why."""
 
     def add(self, other: "SourceCounts") -> None:
         """Count what became of further rows of the same source."""
         for name in (field.name for field in fields(self) if field.name.startswith("num_")):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.first_broken = self.first_broken or other.first_broken
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def samples_in(
     Raises Refused naming the broken rows, up to MAX_PROBLEMS, when data.on_error is "stop".
     """
     problems: list[Problem] = []
-    before = 0
+    before: int | None = None
     for row in read_part(part):
         if len(problems) == MAX_PROBLEMS:
             break
@@ -113,9 +116,11 @@ def samples_in(
             tidy = interpret(row, data_format, source, data.variables)
         except ValueError as error:
             counts.num_broken += 1
+            before = lines_before(part) if before is None else before
+            problem = row.problem(str(error), before)
+            counts.first_broken = counts.first_broken or str(problem)
             if data.on_error == "stop":
-                before = before if problems else lines_before(part)
-                problems.append(row.problem(str(error), before))
+                problems.append(problem)
             continue
         if tidy.sample.is_empty:
             counts.num_empty += 1

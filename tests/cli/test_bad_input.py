@@ -1,7 +1,9 @@
 """What goes wrong is told in one clear message, with the right exit code, and loses nothing."""
 
+import gzip
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -79,6 +81,31 @@ def test_broken_lines_are_named_by_their_number_or_skipped_and_counted(tmp_path:
     run = RunDirectory(tmp_path / json.loads(done.stdout)["run"])
     (source,) = json.loads(run.data_info.read_text())["splits"]["train"]["sources"]
     assert (source["num_read"], source["num_used"], source["num_broken"]) == (10, 8, 2)
+
+
+def test_broken_files_of_a_folder_are_named_or_skipped_and_counted(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path, TINY_RECIPE.replace('"train.jsonl"', '"数 据"'))
+    data = tmp_path / "数 据"
+    data.mkdir()
+    whole = (tmp_path / "train.jsonl").read_bytes()
+    (data / "a.jsonl").write_bytes(whole)
+    (data / "b.jsonl.gz").write_bytes(gzip.compress(random.Random(0).randbytes(5000))[:-2000])
+    (data / "c.parquet").write_bytes(b"PAR1, or so it says")
+    (data / "d.json").write_text("[\n1,\n")
+    (data / "e.csv").write_text('text\n"one\n')
+    (data / "round").symlink_to(data)
+    said = problems(tmp_path, "run", "tiny.toml", "--until", "prepare", code=3)
+    for place in ("b.jsonl.gz: the gzip data", "c.parquet: is not valid", "d.json:2: is not valid"):
+        assert f"数 据/{place}" in said
+    assert "数 据/e.csv:2: is not valid csv" in said
+    skip = ("--set", "data.on_error=skip", "--until", "prepare", "--json")
+    done = fsft("run", "tiny.toml", *skip, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory(tmp_path / json.loads(done.stdout)["run"])
+    (source,) = json.loads(run.data_info.read_text())["splits"]["train"]["sources"]
+    assert source["num_used"] == len(QUESTIONS)
+    assert source["num_broken"] == source["num_read"] - len(QUESTIONS)
+    assert "数 据/b.jsonl.gz: the gzip data is broken" in source["first_broken"]
 
 
 def test_samples_that_cannot_be_used_are_counted_by_reason(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fsft.runtime.data import json_rows, lines, streams, text_rows
 from fsft.runtime.data.files import DataFile, local_file
 from fsft.runtime.data.parts import Part, read_part
 from fsft.runtime.data.row import Row
+from fsft.runtime.data.row_sample import sample_rows
 from fsft.runtime.data.rows import read_rows
 from tests.runtime.data.data_files import COMPRESSED, NAMES, ROWS, TEXTS, errors, values, write_rows
 
@@ -327,6 +328,7 @@ def test_any_bytes_are_rows_or_named_problems(data: bytes, kind: str, compressio
         assert row.error == "" or row.value is None or kind in ("json", "jsonl")
         assert not row.error.endswith(".")
         assert row.line >= 0
+    assert len(sample_rows([local_file(path)], 5).rows) <= 5
 
 
 @given(st.data())
@@ -339,6 +341,7 @@ def test_a_table_with_changed_bytes_is_rows_or_named_problems(data: st.DataObjec
     path.write_bytes(content)
     for row in read_part(Part((local_file(path),))):
         assert row.error or isinstance(row.value, dict)
+    assert len(sample_rows([local_file(path)], 5).rows) <= 5
 
 
 @pytest.fixture(autouse=True)
