@@ -6,7 +6,7 @@ file, and the tokens of the rest are extrapolated from their size.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fsft.runtime.data.rows import Row, read_rows
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.samples import interpret, source_format
 from fsft.runtime.data.shown import Seen, ShownSample, as_written, see, shares
-from fsft.runtime.data.tokenizer import make_tokenizer, template_text
+from fsft.runtime.data.tokenizer import make_tokenizer, template_text, warnings_of_templates
 
 MOST_ROWS = 2000
 """Rows of a file that are read; enough for an error of a few percent."""
@@ -50,6 +50,8 @@ class DataLook:
     samples: list[ShownSample]
     trouble: str = ""
     """Why tokens are not counted, and samples shown without a template; empty where they are."""
+    warnings: list[str] = field(default_factory=list)
+    """What may surprise in the chat templates."""
 
     @property
     def num_tokens(self) -> float | None:
@@ -95,7 +97,8 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
                 number += 1
                 samples.extend(seen.shown(part.source.path, row.line, tokenizer))
         files.append(_counted(part, lengths))
-    return DataLook(files, samples)
+    written = [part.source.template for part in parts if part.format not in ("text", "tokens")]
+    return DataLook(files, samples, warnings=warnings_of_templates(tokenizer, written))
 
 
 @dataclass(frozen=True)

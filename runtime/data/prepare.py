@@ -10,7 +10,6 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
-from fsft.runtime.data.chat_template import template_warnings
 from fsft.runtime.data.encode import Encoded, encode
 from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.packing import pack
@@ -18,7 +17,7 @@ from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.render import Rendered, render
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, read_samples, source_format
 from fsft.runtime.data.store import token_writer, write_arrow, write_rows
-from fsft.runtime.data.tokenizer import make_tokenizer, template_text
+from fsft.runtime.data.tokenizer import make_tokenizer, template_text, warnings_of_templates
 from fsft.runtime.run_directory import replacing_folder, write_json
 
 WINDOW = 4096
@@ -47,7 +46,9 @@ def prepare(context: StageContext) -> str:
         tokenizer = make_tokenizer(context.recipe, _texts(context))
         tokenizer.save_pretrained(folder / "tokenizer")
         _require_template(tokenizer, data)
-        for warning in _template_warnings(tokenizer, data):
+        sources = [*data.train, *data.eval]
+        written = [s.template for s in sources if source_format(s) not in ("text", "tokens")]
+        for warning in warnings_of_templates(tokenizer, written):
             context.warn(warning)
         splits = {"train": _prepare_split(context, "train", data.train, tokenizer, folder)}
         if data.eval:
@@ -198,14 +199,6 @@ def _require_template(tokenizer: Any, data: Data) -> None:
                 example='template = "chatml"',
             )
         )
-
-
-def _template_warnings(tokenizer: Any, data: Data) -> list[str]:
-    """What may surprise in the templates that dialogues are written with."""
-    sources = [s for s in [*data.train, *data.eval] if source_format(s) != "text"]
-    texts = (template_text(s.template or "auto") or tokenizer.chat_template for s in sources)
-    warnings = (template_warnings(tokenizer, text) for text in texts if isinstance(text, str))
-    return list(dict.fromkeys(itertools.chain.from_iterable(warnings)))
 
 
 def _why_nothing_is_left(counts: SplitCounts) -> Iterator[Problem]:

@@ -1,13 +1,13 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import shipped_templates
-from fsft.runtime.data.chat_template import template_tokens, turn_ends
+from fsft.runtime.data.chat_template import template_tokens, template_warnings, turn_ends
 
 PAD_TOKEN = "<|endoftext|>"
 DEFAULT_TEMPLATE = "chatml"
@@ -38,6 +38,13 @@ def template_text(name: str) -> str:
         return ""
     path = Path(name) if name.endswith(".jinja") else shipped_templates()[name]
     return path.read_text(encoding="utf-8")
+
+
+def warnings_of_templates(tokenizer: Any, names: Iterable[str | None]) -> list[str]:
+    """What may surprise in the templates that data sets name; None is the tokenizer's own."""
+    texts = (template_text(name or "auto") or tokenizer.chat_template for name in names)
+    known = dict.fromkeys(text for text in texts if isinstance(text, str))
+    return [warning for text in known for warning in template_warnings(tokenizer, text)]
 
 
 def _require_understood(template: str) -> None:
