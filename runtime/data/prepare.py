@@ -93,6 +93,11 @@ def _prepare_split(
     for source in counts.sources:
         if reasons := _left_out(source):
             context.warn(f"{source.path}: of {source.num_read} rows, left out: {reasons}.")
+        if source.num_left_out:
+            context.warn(
+                f"{source.path}: the chat template leaves out {source.num_left_out} texts, such as "
+                "reasoning in earlier answers or turns of a role that it does not know."
+            )
     counts.packing_efficiency = counts.num_tokens / (counts.num_rows * data.sequence_length)
     write_arrow(parquet, folder / f"{split}.arrow")
     return counts
@@ -150,7 +155,9 @@ def _rendered(
 ) -> Iterator[tuple[PlacedSample, Rendered]]:
     for placed in window:
         try:
-            yield placed, render(placed.sample, tokenizer, data, template)
+            rendered = render(placed.sample, tokenizer, data, template)
+            counts.num_left_out += rendered.num_left_out
+            yield placed, rendered
         except ValueError as error:
             counts.num_broken += 1
             if data.on_error == "stop":

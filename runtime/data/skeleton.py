@@ -45,7 +45,8 @@ class Skeleton:
         pairs = zip(self.gaps, self.order, strict=False)
         lengths = (len(gap) + len(texts[mark]) for gap, mark in pairs)
         starts = list(accumulate(lengths, initial=0))
-        return Spans(_filled(self.answers, starts), _filled(self.turns, starts))
+        num_left_out = len(texts) - len(set(self.order))
+        return Spans(_filled(self.answers, starts), _filled(self.turns, starts), num_left_out)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Spans:
     """What the model writes in a turn."""
     turns: Mapping[int, Span]
     """The text of a turn with the token that ends it."""
+    num_left_out: int = 0
+    """Texts that the template leaves out: reasoning, most often, or turns of a role it ignores."""
 
 
 def _filled(places: Mapping[int, tuple[Place, Place]], starts: Sequence[int]) -> dict[int, Span]:

@@ -191,6 +191,15 @@ def test_reasoning_is_learned_where_the_template_writes_it(sentence_tokenizer: A
     ]
 
 
+def test_what_the_template_leaves_out_is_counted(sentence_tokenizer: Any) -> None:
+    turns = [dict(turn) for turn in messages(*TWO)]
+    turns[1]["reasoning_content"], turns[3]["reasoning_content"] = "why", "so"
+    sample = Sample(messages=tuple(turns))
+    for template, number in ((DROPS_REASONING, 1), (CHATML, 2)):
+        assert render(sample, sentence_tokenizer, data(), template).num_left_out == number
+    assert render(dialogue(*TWO), sentence_tokenizer, data(), DROPS_REASONING).num_left_out == 0
+
+
 def test_the_last_answer_or_all_can_be_learned(sentence_tokenizer: Any) -> None:
     sample = dialogue(*TWO)
     assert both(sentence_tokenizer, sample, loss_on="last") == ["two<|im_end|>"]
