@@ -1,5 +1,6 @@
 """Chat templates, compiled once: a dialogue in, the text that the tokenizer sees out."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ class ChatTemplate:
         names = sorted({*ends, *template_tokens(text)}, key=len, reverse=True)
         self.end_token = re.compile("|".join(map(re.escape, names)) or r"(?!)")
         """A special token, as text."""
+        self._arguments_are_text = False
+        self._arguments_are_text = "tool_calls" in text and self._refuses_objects()
         self.skeletons: dict[Any, Any] = {}
         """What is known of how the template writes dialogues; see `render`."""
 
@@ -66,12 +69,27 @@ class ChatTemplate:
                 pieces.append(piece)  # noqa: PERF402
         return "".join(pieces), spans
 
+    def _refuses_objects(self) -> bool:
+        """Whether arguments of tools must be JSON in a text, as for DeepSeek's templates."""
+        function = {"name": "name", "arguments": {"a": 1}}
+        call = {"id": "123456789", "type": "function", "function": function}
+        question = {"role": "user", "content": "q"}
+        called = {"role": "assistant", "content": "", "tool_calls": [call]}
+        try:
+            self.write([question, called])
+        except ValueError as error:
+            return isinstance(error.__context__, TypeError)
+        return False
+
     def _values(
         self, messages: Sequence[Message], tools: Sequence[Any], *, asks: bool = False
     ) -> dict[str, Any]:
         return {
             **self._special,
-            "messages": [_as_written(message) for message in messages],
+            "messages": [
+                _as_written(message, text_arguments=self._arguments_are_text)
+                for message in messages
+            ],
             "tools": list(tools) or None,
             "documents": None,
             "add_generation_prompt": asks,
@@ -145,11 +163,19 @@ def _compiled(tokenizer: TextTokenizer, text: str) -> ChatTemplate:
     return ChatTemplate(text, tokenizer.special_tokens, frozenset(tokenizer.all_special_tokens))
 
 
-def _as_written(message: Message) -> Message:
+def _as_written(message: Message, *, text_arguments: bool) -> Message:
     """A turn as transformers gives it to templates, which is how servers will."""
-    if "weight" not in message and "reasoning_content" not in message:
+    if len(message) == 2:
         return message
     kept = {name: value for name, value in message.items() if name != "weight"}
     if "reasoning_content" in kept:
         kept["thinking"] = kept["reasoning_content"]
+    if text_arguments and "tool_calls" in kept:
+        kept["tool_calls"] = [_with_text(call) for call in kept["tool_calls"]]
     return kept
+
+
+def _with_text(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = json.dumps(function["arguments"], ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": arguments}}

@@ -54,6 +54,7 @@ class SampleEncoder:
         try:
             chosen = render(sample, tokenizer, self._data, template)
             worse = sample.rejected and render_rejected(sample, tokenizer, self._data, template)
+            self._counts.num_left_out += chosen.num_left_out
             return _Written(placed, chosen, worse or None)
         except ValueError as error:
             self._counts.num_broken += 1

@@ -6,7 +6,7 @@ and, where their kind allows it, over each file; the tokens of the rest are extr
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from fsft.recipes.problems import Problem, Refused
@@ -20,7 +20,7 @@ from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.samples import first_format, interpret
 from fsft.runtime.data.shown import Seen, ShownSample, as_written, see, see_tokens, shares
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
-from fsft.runtime.data.tokenizer import make_tokenizer, template_of
+from fsft.runtime.data.tokenizer import make_tokenizer, template_of, warnings_of_templates
 
 MOST_ROWS = 2000
 """Rows of a source that are read; enough for an error of a few percent."""
@@ -57,6 +57,8 @@ class DataLook:
     samples: list[ShownSample]
     trouble: str = ""
     """Why tokens are not counted, and samples shown without a template; empty where they are."""
+    warnings: list[str] = field(default_factory=list)
+    """What may surprise in the chat templates."""
 
     @property
     def num_tokens(self) -> float | None:
@@ -103,7 +105,8 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
                 number += 1
                 samples.extend(seen.shown(part.source.path, row.line, tokenizer))
         files.append(_counted(part, lengths))
-    return DataLook(files, samples)
+    written = [part.source.template for part in parts if part.format not in ("text", "tokens")]
+    return DataLook(files, samples, warnings=warnings_of_templates(tokenizer, written))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,11 @@ class Marked:
     """Index of the turn, by number of mark."""
 
     @property
+    def hides_texts(self) -> bool:
+        """Whether no text of a turn is left without a mark."""
+        return all(MARK.search(m["content"]) for m in self.messages if m["content"].strip())
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """Equal for dialogues that differ in nothing but the texts under the marks."""
         return tuple(

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
-from fsft.runtime.data.chat_template import template_warnings
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
 from fsft.runtime.data.text_tokenizer import TextTokenizer
 from fsft.runtime.data.tokenize import SPLITS, SplitTokens, tokenize
-from fsft.runtime.data.tokenizer import saved_tokenizer, template_of
+from fsft.runtime.data.tokenizer import saved_tokenizer, warnings_of_templates
 from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
 from fsft.runtime.run_directory import resumed_folder, write_json
 
@@ -45,7 +43,9 @@ def prepare(context: StageContext) -> str:
     with resumed_folder(context.run.data, context.fingerprint) as folder:
         _require_trainable(data)
         tokenizer = saved_tokenizer(context.recipe, folder)
-        for warning in _template_warnings(tokenizer, data):
+        sources = [*data.train, *data.eval]
+        written = [s.template for s in sources if source_format(s) not in WITHOUT_TEMPLATE]
+        for warning in warnings_of_templates(tokenizer, written):
             context.warn(warning)
         tokens = tokenize(folder, data, context.progress)
         splits = {split: _arranged(context, split, tokens[split], tokenizer) for split in tokens}
@@ -77,6 +77,11 @@ def _arranged(
     for counts in tokens.sources:
         if reasons := _left_out(counts):
             context.warn(f"{counts.path}: of {counts.num_read} rows, left out: {reasons}.")
+        if counts.num_left_out:
+            context.warn(
+                f"{counts.path}: the chat template leaves out {counts.num_left_out} texts, such as "
+                "reasoning in earlier answers or turns of a role that it does not know."
+            )
     sources: list[Source] = getattr(data, split)
     folder = tokens.files[0].parent
     extent = write_training_set(
@@ -114,14 +119,6 @@ def _require_trainable(data: Data) -> None:
     ]
     if problems:
         raise Refused(*problems)
-
-
-def _template_warnings(tokenizer: TextTokenizer, data: Data) -> list[str]:
-    """What may surprise in the templates that dialogues are written with."""
-    dialogues = [s for s in [*data.train, *data.eval] if source_format(s) not in WITHOUT_TEMPLATE]
-    texts = dict.fromkeys(template_of(s) or tokenizer.chat_template or "" for s in dialogues)
-    warnings = (template_warnings(tokenizer, text) for text in texts)
-    return list(dict.fromkeys(chain.from_iterable(warnings)))
 
 
 def _why_nothing_is_left(sources: list[SourceCounts]) -> Iterator[Problem]:

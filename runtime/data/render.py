@@ -24,6 +24,8 @@ class Rendered:
 
     text: str
     learned: tuple[Span, ...]
+    num_left_out: int = 0
+    """Texts of the dialogue that the chat template leaves out, where that is known."""
 
 
 def render(
@@ -68,7 +70,7 @@ def _dialogue(
     text, spans = _places(compiled, messages, sample.tools)
     if learns_all:
         masked = [spans.turns.get(i) for i, m in enumerate(messages) if m.get("weight") == 0]
-        return Rendered(text, _outside(masked, len(text)))
+        return Rendered(text, _outside(masked, len(text)), spans.num_left_out)
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     wanted = set(answers[-1:] if data.loss_on == "last" else answers)
     learned = [
@@ -76,7 +78,8 @@ def _dialogue(
         for i, message in enumerate(messages)
         if i >= first and message.get("weight", i in wanted)
     ]
-    return Rendered(text, tuple(span for span in learned if span and span[0] < span[1]))
+    kept = tuple(span for span in learned if span and span[0] < span[1])
+    return Rendered(text, kept, spans.num_left_out)
 
 
 def _places(template: ChatTemplate, messages: Sequence[Message], tools: Any) -> tuple[str, Spans]:

@@ -44,6 +44,8 @@ class SourceCounts:
     """Turns joined to the one before, as both had the same role."""
     num_trailing_dropped: int = 0
     """Turns at the end of a dialogue that nobody answers."""
+    num_left_out: int = 0
+    """Texts that the chat template leaves out, as earlier reasoning."""
     first_broken: str = ""
     """The first row that could not be read, and why."""
 

@@ -45,7 +45,8 @@ class Skeleton:
         pairs = zip(self.gaps, self.order, strict=False)
         lengths = (len(gap) + len(texts[mark]) for gap, mark in pairs)
         starts = list(accumulate(lengths, initial=0))
-        return Spans(_filled(self.answers, starts), _filled(self.turns, starts))
+        num_left_out = len(texts) - len(set(self.order))
+        return Spans(_filled(self.answers, starts), _filled(self.turns, starts), num_left_out)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Spans:
     """What the model writes in a turn."""
     turns: Mapping[int, Span]
     """The text of a turn with the token that ends it."""
+    num_left_out: int = 0
+    """Texts that the template leaves out: reasoning, most often, or turns of a role it ignores."""
 
 
 def _filled(places: Mapping[int, tuple[Place, Place]], starts: Sequence[int]) -> dict[int, Span]:
@@ -110,35 +113,48 @@ class _Builder:
         """Where an answer begins in the gap before it, and ends in the one after it."""
         asked, answered = self._asked(index), self._answered(index)
         head, tail = _parted(asked)[0][-1], _parted(answered)[0][-1]
-        # A prompt may end with more than the template writes later, as "<think>" of DeepSeek-R1.
-        if not before.startswith(head) and not head.startswith(before):
-            raise _untold(index, "what stands before it is no prompt that the model is ever given")
-        return min(len(head), len(before)), self._through_end(tail, after)
+        return self._behind_prompt(index, head, before), self._through_end(index, tail, after)
 
-    def _through_end(self, tail: str, after: str) -> int:
+    def _behind_prompt(self, index: int, head: str, before: str) -> int:
+        """How much of the gap before an answer is given to the model; its prompt ends with `head`.
+
+        A prompt may end with more than the template writes later, as "<think>" of DeepSeek-R1: then
+        what both share is given, through a special token.
+        """
+        shared = _shared(head, before)
+        if shared in (head, before):
+            return len(shared)
+        ends = [match.end() for match in self.template.end_token.finditer(shared)]
+        if not ends or not self.dialogue.hides_texts:
+            raise _untold(index, "what stands before it is no prompt that the model is ever given")
+        return ends[-1]
+
+    def _through_end(self, index: int, tail: str, after: str) -> int:
         """How much of the gap after an answer belongs to it.
 
         `tail` is what the template writes after it when no turn follows. Where it then writes
-        something else, what both share belongs to it, in whole tokens.
+        something else, what both share belongs to it, through a special token.
         """
-        shared = _shared(tail, after)
-        ends = [match.end() for match in self.template.end_token.finditer(shared)]
-        if ends and (shared != tail or not shared[ends[-1] :].strip()):
-            return ends[-1]
-        return len(shared) if shared == tail else 0
+        token, shared = self.template.end_token, _shared(tail, after)
+        end = max((match.end() for match in token.finditer(shared)), default=0)
+        if shared == tail:
+            return end if end and not tail[end:].strip() else len(tail)
+        if token.sub("", tail[end:]).strip():
+            raise _untold(index, "the template writes it differently once more turns follow")
+        return end
 
     def _bare_answer(self, index: int) -> tuple[Place, Place] | None:
         """An answer none of whose text is marked here; None where there is nothing to learn."""
         asked, answered = self._asked(index), self._answered(index)
         if any(self.dialogue.owners[mark] == index for mark in _parted(answered)[1]):
             raise _untold(index, "the template leaves it out once more turns follow")
-        if index in self.dialogue.owners or not says_something(self.dialogue.messages[index]):
+        if not says_something(self.dialogue.messages[index]):
             return None
         if not answered.startswith(asked) or not self.text.startswith(answered):
             raise _untold(index, "the template writes it differently once more turns follow")
         gaps = _parted(asked)[0]
         gap, start = len(gaps) - 1, len(gaps[-1])
-        length = self._through_end(answered[len(asked) :], self.text[len(asked) :])
+        length = self._through_end(index, answered[len(asked) :], self.text[len(asked) :])
         return (gap, start), (gap, start + length)
 
     def _closing(self, gap: int) -> int:

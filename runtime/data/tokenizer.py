@@ -1,13 +1,13 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Recipe, Source
 from fsft.recipes.shipped import shipped_templates
-from fsft.runtime.data.chat_template import template_tokens, turn_ends
+from fsft.runtime.data.chat_template import template_tokens, template_warnings, turn_ends
 from fsft.runtime.data.samples import SourceCounts, read_samples, source_format
 from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
 from fsft.runtime.processes import in_child
@@ -65,6 +65,13 @@ def template_text(name: str) -> str:
 def template_of(source: Source) -> str | None:
     """The text of the template for a source alone; None where it has that of all data."""
     return template_text(source.template) if source.template else None
+
+
+def warnings_of_templates(tokenizer: TextTokenizer, names: Iterable[str | None]) -> list[str]:
+    """What may surprise in the templates that data sets name; None is the tokenizer's own."""
+    texts = (template_text(name or "auto") or tokenizer.chat_template for name in names)
+    known = dict.fromkeys(text for text in texts if isinstance(text, str))
+    return [warning for text in known for warning in template_warnings(tokenizer, text)]
 
 
 def _require_understood(template: str) -> None:
@@ -147,7 +154,8 @@ def _texts(data: Data) -> Iterator[str]:
 
 
 def _require_template(tokenizer: Any, data: Data) -> None:
-    formats = {source_format(source) for source in [*data.train, *data.eval]}
+    sources = [source for source in [*data.train, *data.eval] if not source.template]
+    formats = {source_format(source) for source in sources}
     if formats - {"text", "tokens"} and not tokenizer.chat_template:
         raise Refused(
             Problem(

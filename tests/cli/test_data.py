@@ -102,3 +102,14 @@ def test_what_a_terminal_would_obey_is_shown_as_dots(tmp_path: Path) -> None:
     assert "⟦a·b⏎ <|im_end|>⟧" in done.stdout
     assert "\x1b" not in done.stdout
     assert "learns what stands between ⟦ and ⟧" in done.stdout
+
+
+def test_one_source_is_looked_at_alone(tmp_path: Path) -> None:
+    recipe = write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "other.jsonl", [{"text": "Once."}])
+    with recipe.open("a") as file:
+        file.write('\n[[data.train]]\npath = "other.jsonl"\n')
+    done = fsft("data", "show", recipe, "--source", "2", cwd=tmp_path)
+    assert ("other.jsonl" in done.stdout, "train.jsonl" in done.stdout) == (True, False)
+    done = fsft("data", "show", recipe, "--source", "3", cwd=tmp_path)
+    assert (done.returncode, "no source 3" in done.stderr) == (3, True)

@@ -32,7 +32,12 @@ def show(
         str, typer.Argument(help="A recipe file, the name of a shipped one, or - to read one.")
     ],
     set_: SetOption = None,
-    samples: Annotated[int, typer.Option(min=0, help="Samples to show.")] = 3,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Samples to show; of each file one at least.")
+    ] = 3,
+    source: Annotated[
+        int, typer.Option(min=0, help="Look at one file alone: its number in the recipe, from 1.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Show samples as the model will see them, what is learned, and how many tokens there are."""
@@ -40,7 +45,7 @@ def show(
     from fsft.recipes.problems import Refused
     from fsft.runtime.data.look import look
 
-    read = _read(recipe, set_ or [])
+    read = _only(_read(recipe, set_ or []), source)
     if problems := [p for p in missing_inputs(read, Path()) if p.key.startswith("data")]:
         raise Refused(*problems)
     seen = look(read, samples)
@@ -63,6 +68,19 @@ def _read(recipe: str, overrides: list[str]) -> "Recipe":
         return resolve_paths(parse_recipe(sys.stdin.read(), overrides=overrides), Path())
     path = find_recipe(recipe)
     return resolve_paths(read_recipe(path, overrides), path.parent)
+
+
+def _only(recipe: "Recipe", source: int) -> "Recipe":
+    """The recipe with one of its training files alone; 0 keeps all."""
+    from fsft.recipes.problems import Refused
+
+    if not source:
+        return recipe
+    train = recipe.data.train
+    if source > len(train):
+        raise Refused(f"there is no source {source}: the recipe has {len(train)} to train on.")
+    data = recipe.data.model_copy(update={"train": [train[source - 1]]})
+    return recipe.model_copy(update={"data": data})
 
 
 def _show(seen: "DataLook") -> None:

@@ -38,6 +38,8 @@ def show_look(seen: DataLook, console: Console) -> None:
             console.print(Text(note, style="dim"), soft_wrap=True)
     if seen.num_tokens is not None:
         console.print(f"[bold]{_tokens(seen.num_tokens, seen.error)} tokens[/bold] an epoch\n")
+    for warning in seen.warnings:
+        console.print(Text(f"! {_visible(warning)}", style="yellow"))
     if not seen.samples:
         return
     marks = not console.is_terminal or console.no_color

@@ -60,6 +60,12 @@ LOOKS_INTO_QUESTIONS = (
     "{% if m.role == 'user' and m.content.startswith('/short') %}(be short){% endif %}"
     "{{ m.content | replace('/short', '') }}<|im_end|>\n{% endfor %}" + ASKS
 )
+# As a template that forgets to say who speaks, once a tool was called.
+FORGETS = (
+    "{% for m in messages %}{% if m.role == 'user' %}<｜User｜>{{ m.content }}"
+    "{% else %}{% if loop.index0 < 2 %}<｜Assistant｜>{% endif %}: {{ m.content }}</s>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>: {% endif %}"
+)
 ENDS_ONCE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% else %}</s>{% endif %}"
@@ -116,6 +122,11 @@ TWO = ("user: q", "assistant: one", "user: r", "assistant: two")
             ("user: q", "assistant: <think>t</think><thing>", "user: r", "assistant: <thinker>"),
             ["<thing><｜end▁of▁sentence｜>", "<thinker><｜end▁of▁sentence｜>"],
         ),
+        (
+            ASKS_TO_THINK,
+            ("user: q", "assistant: <think>\nt\n</think>\n\none"),
+            ["\n\none<｜end▁of▁sentence｜>"],
+        ),
         (MOVES_SYSTEM, ("system: s", *TWO), [" one</s>", " two</s>"]),
         (SAYS_ITSELF, TWO, ["one</s>", "two</s>"]),
         (LOOKS_INTO_QUESTIONS, ("user: /short q", "assistant: a"), ["a<|im_end|>"]),
@@ -161,6 +172,19 @@ def test_calls_of_tools_are_learned_and_their_results_are_not(
         ]
 
 
+def test_arguments_are_json_in_a_text_for_a_template_that_takes_no_objects(
+    sentence_tokenizer: TextTokenizer,
+) -> None:
+    takes_text = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}"
+        "{% for call in m.tool_calls %}{{ '!' + call.function.arguments }}{% endfor %}|{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    sample = Sample(messages=(*messages("user: q"), call))
+    assert both(sentence_tokenizer, sample, takes_text) == ['!{"at": "Ulm"}|']
+
+
 def test_reasoning_is_learned_where_the_template_writes_it(
     sentence_tokenizer: TextTokenizer,
 ) -> None:
@@ -170,6 +194,15 @@ def test_reasoning_is_learned_where_the_template_writes_it(
         "one<|im_end|>",
         "<think>\nso\n</think>\n\ntwo<|im_end|>",
     ]
+
+
+def test_what_the_template_leaves_out_is_counted(sentence_tokenizer: TextTokenizer) -> None:
+    turns = [dict(turn) for turn in messages(*TWO)]
+    turns[1]["reasoning_content"], turns[3]["reasoning_content"] = "why", "so"
+    sample = Sample(messages=tuple(turns))
+    for template, number in ((DROPS_REASONING, 1), (CHATML, 2)):
+        assert render(sample, sentence_tokenizer, data(), template).num_left_out == number
+    assert render(dialogue(*TWO), sentence_tokenizer, data(), DROPS_REASONING).num_left_out == 0
 
 
 def test_the_last_answer_or_all_can_be_learned(sentence_tokenizer: TextTokenizer) -> None:
@@ -245,6 +278,7 @@ def test_of_a_preference_what_follows_the_question_is_learned(
             "{{ messages | length }}{% for m in messages %}{{ m.content | length }}{% endfor %}",
             "the answer in turn 2 cannot be told",
         ),
+        (FORGETS, "turn 4 .* what stands before it is no prompt"),
         (SAYS_ITSELF.replace("m.role == 'assistant'", "loop.last"), "marks 1 answers"),
     ],
 )

@@ -1,8 +1,12 @@
 """The chat templates that come with fsft write what their sources publish."""
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
-from fsft.recipes.schema import Data, Source
+from fsft.recipes.schema import Data, DataFormat, Source
 from fsft.recipes.shipped import shipped_templates
 from fsft.runtime.data.chat_template import (
     ChatTemplate,
@@ -105,6 +109,18 @@ def test_every_template_is_held_against_its_source() -> None:
     assert shipped_templates().keys() == PUBLISHED.keys()
     for file in shipped_templates().values():
         assert file.read_text(encoding="utf-8").startswith("{#- ")
+
+
+def test_every_template_is_named_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `(\w+)` \|", text.partition("## Chat templates")[2], re.MULTILINE)
+    assert names == list(shipped_templates())
+
+
+def test_every_shape_is_named_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `(\w+)` \|", text.partition("## Chat templates")[0], re.MULTILINE)
+    assert names == list(get_args(DataFormat))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
