@@ -58,9 +58,17 @@ class Rates(NamedTuple):
 
 
 def compute_seconds(
-    job: Job, layout: Layout, stage: int, device: Accelerator, speeds: Speeds
+    job: Job,
+    layout: Layout,
+    stage: int,
+    device: Accelerator,
+    speeds: Speeds,
+    exchanging: float = 0.0,
 ) -> Computing:
-    """Forward, what is computed again, and backward of one micro batch."""
+    """Forward, what is computed again, and backward of one micro batch.
+
+    `exchanging` are seconds that the device is busy with communication between the kernels.
+    """
     work = stage_work(
         job,
         layout.tensor,
@@ -91,7 +99,7 @@ def compute_seconds(
         0.0,
     )
     launching = _launching(work, job, layout, speeds)
-    return busy._replace(waiting=max(0.0, launching - busy.seconds))
+    return busy._replace(waiting=max(0.0, launching - busy.seconds - exchanging))
 
 
 def _rates(work: Work, job: Job, device: Accelerator, speeds: Speeds) -> Rates:

@@ -74,8 +74,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     """
     speeds = speeds or fitted_speeds()
     stage = _slowest_stage(job, layout)
-    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds)
     split = split_seconds(job, layout, stage, cluster, speeds)
+    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds, split)
     split += boundary_seconds(job, layout, cluster, speeds)
     micro = computing.seconds + split
     rounds = layout.gradient_accumulation
@@ -83,8 +83,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     bubble = 0.0
     if layout.pipeline > 1:
         # A stage waits for all others once, of which most are like the first.
-        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds).seconds + split
-        bubble = other * (layout.pipeline - 1) / layout.virtual_stages
+        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, split).seconds
+        bubble = (other + split) * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
     optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds) + speeds.step_seconds
     seconds = rounds * micro + bubble + data + optimizer + offload
@@ -169,9 +169,11 @@ def _update_seconds(
 ) -> tuple[float, float]:
     """The optimizer's update, and what offloading moves between device, host and disk."""
     part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
-    trained = part.trained_dense + part.trained_experts / layout.expert
+    experts = part.trained_experts / layout.expert
     weights = part.dense + part.experts / layout.expert
-    updated = trained / layout.shards if layout.zero else trained
+    updated = part.trained_dense + experts
+    if layout.zero:
+        updated = part.trained_dense / layout.shards + experts / layout.expert_shards
     device = cluster.accelerator
     if layout.offload_optimizer == "none":
         return updated * OPTIMIZER_BYTES / ((device.memory_bandwidth or 1.0) * speeds.memory), 0.0

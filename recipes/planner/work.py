@@ -93,29 +93,31 @@ def _add_layer(
     linears = list(attention.linears)
     if layer.cross_attention:
         linears += layer.cross_attention.linears
-    copies: list[tuple[Linear, float, float]] = [(part, 1.0, 1.0) for part in linears]
+    copies: list[tuple[Linear, float, float, int]] = [(part, 1.0, 1.0, tensor) for part in linears]
     if isinstance(block, Experts):
-        local = block.num_experts / max(1, expert)
-        copies += [(part, float(block.top_k), local) for part in block.expert.linears]
-        copies += [(part, 1.0, 1.0) for part in (block.shared.linears if block.shared else ())]
+        # Tensor ranks divide the tokens of an expert, not its matrices.
+        local, routed = block.num_experts / max(1, expert), block.top_k / tensor
+        shared = block.shared.linears if block.shared else ()
+        copies += [(part, routed, local, 1) for part in block.expert.linears]
+        copies += [(part, 1.0, 1.0, tensor) for part in shared]
         work.kernels += count * KERNELS_PER_MIXTURE[style.kernels.elementwise]
     else:
-        copies += [(part, 1.0, 1.0) for part in block.linears]
-    for linear, tokens, weights in copies:
-        size = linear.inputs * linear.outputs
-        work.products += count * share * tokens * 2.0 * size / tensor / _fullness(linear, tensor)
-        moved = tokens * (linear.inputs + linear.outputs / tensor)
+        copies += [(part, 1.0, 1.0, tensor) for part in block.linears]
+    for linear, tokens, weights, parts in copies:
+        size = linear.inputs * linear.outputs / parts
+        work.products += count * share * tokens * 2.0 * size / _fullness(linear, parts)
+        moved = tokens * sum(_widths(linear, parts))
         work.product_bytes += count * share * byte * moved
-        work.weight_bytes += count * weights * byte * size / tensor
+        work.weight_bytes += count * weights * byte * size
         if method.type == "qlora":
-            work.quantized += count * weights * size / tensor
+            work.quantized += count * weights * size
             work.kernels += count * style.kernels.dequantizing_kernels
         if method.adapts(linear):
             rank = 2.0 * method.rank * (linear.inputs + linear.outputs)
-            work.adapters += count * share * tokens * rank / tensor
+            work.adapters += count * share * tokens * rank / parts
             work.kernels += count * KERNELS_PER_ADAPTER
             moved = _adapter_traffic(linear, method, byte)
-            work.elementwise += count * share * tokens * moved / tensor
+            work.elementwise += count * share * tokens * moved / parts
     _add_attention(work, job, attention, count * share, tensor)
     moved = _layer_traffic(layer, style, tensor, split)
     work.elementwise += count * share * moved
@@ -129,12 +131,15 @@ def _fullness(linear: Linear, tensor: int) -> float:
 
     Edges and starts of the tiles that kernels work in cost as much as `TILE` more elements.
     """
-    inputs, outputs = float(linear.inputs), float(linear.outputs)
-    if linear.name in {"o", "down"}:
-        inputs /= tensor
-    else:
-        outputs /= tensor
+    inputs, outputs = _widths(linear, tensor)
     return inputs / (inputs + TILE) * outputs / (outputs + TILE)
+
+
+def _widths(linear: Linear, tensor: int) -> tuple[float, float]:
+    """Inputs and outputs of what one of `tensor` ranks computes (arXiv 1909.08053, section 3)."""
+    if linear.name in {"o", "down"}:
+        return linear.inputs / tensor, float(linear.outputs)
+    return float(linear.inputs), linear.outputs / tensor
 
 
 def _add_attention(work: Work, job: Job, attention: Attention, layers: float, tensor: int) -> None:

@@ -67,8 +67,10 @@ def _cluster(fields: dict[str, Any]) -> Cluster:
         per_device = "per GPU" in notes
         lanes = int(told[1] or 1)
         link = int(told[2]) * lanes * 1e9 / 8 / (1 if per_device else 8)
+    # The 175B rows without ZeRO keep 44 GB of states on a device, so its 40 GB variant it is not.
+    gpu = str(fields["gpu"]).replace("A100-SXM (HBM size not in the repo)", "A100-80GB-SXM")
     return make_cluster(
-        find_accelerator(fields["gpu"]),
+        find_accelerator(gpu),
         nodes=nodes,
         devices_per_node=max(1, fields["gpus"] // nodes),
         link=link,

@@ -83,7 +83,7 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
     is_gptq = "gptq" in str(fields["quant"]).lower()
     elementwise = "compiled" if fields["compile"] else "fused" if has_own_kernels else "eager"
     return Kernels(
-        attention=_attention(framework, str(fields["attention"]).lower()),
+        attention=_attention(framework, str(fields["attention"]).lower(), str(fields["gpu"])),
         elementwise=elementwise,
         products="float8" if re.match(r"(float8|fp8)", fields["precision"]) else "bfloat16",
         gathers="layers" if "fsdp" in str(fields["zero"]).lower() else "modules",
@@ -99,11 +99,15 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
     )
 
 
-def _attention(framework: str, attention: str) -> Literal["flash", "flash-2", "cudnn", "scores"]:
+def _attention(
+    framework: str, attention: str, gpu: str
+) -> Literal["flash", "flash-2", "cudnn", "scores"]:
     if "unfused" in attention or framework == "megatron-deepspeed":
         return "scores"
-    if "deterministic" in attention:
-        # Transformer Engine then leaves cuDNN's kernels for FlashAttention.
+    if "deterministic" in framework and not gpu.startswith("H"):
+        # Transformer Engine then leaves cuDNN's kernels for FlashAttention, but for Hopper, whose
+        # kernels are deterministic; those of Blackwell are only without dropout (TransformerEngine
+        # @d0067d0 dot_product_attention/utils.py, common/fused_attn/fused_attn.cpp).
         return "flash-2"
     if "triton" in attention or attention == "flash-attn":
         return "flash"
