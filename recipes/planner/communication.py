@@ -35,7 +35,8 @@ def reduction_seconds(
     """An all-reduce of `volume` bytes on each of `ranks` ranks.
 
     Rings carry every byte twice past every rank. Between two nodes NCCL's pair of trees carries it
-    once in each direction (NVIDIA, "Massively scale your deep learning training with NCCL 2.4").
+    once in each direction, after a sum within each (NVIDIA, "Massively scale your deep learning
+    training with NCCL 2.4").
     """
     within = (cluster.accelerator.link_bandwidth or 0.0) * speeds.link
     passed = 2 * (1 - 1 / ranks) * volume
@@ -43,7 +44,7 @@ def reduction_seconds(
     if 1 < nodes <= 2:
         on_node = max(1, cluster.devices_per_node // apart)
         between = volume / (cluster.inter_bandwidth * speeds.network * on_node)
-        return max(passed / within, between)
+        return passed / within + between
     return passed / ring_speed(ranks, apart, cluster, speeds)
 
 

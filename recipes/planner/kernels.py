@@ -30,6 +30,11 @@ class Kernels:
     """Expert parallelism sends a token once to each node, whatever number of experts it has there
     (DeepEP)."""
     deterministic: bool = False
+    flat_states: bool = True
+    """The optimizer sees one tensor for the weights of a layer (DeepSpeed, FSDP's first version),
+    not each of them."""
+    joined_queries: bool = False
+    """Queries, keys and values are one matrix, quantized and adapted as one."""
     dequantized_bytes: float = 5.0
     """Memory traffic to write out one quantized weight."""
     dequantizing_kernels: int = 3

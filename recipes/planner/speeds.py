@@ -36,8 +36,8 @@ class Speeds:
     """The host's time to launch one."""
     module_seconds: float
     """The host's time to gather and free the weights of one module under ZeRO-3."""
-    step_seconds: float
-    """The host's time around a step: norms, the optimizer's launches, logging."""
+    tensor_seconds: float
+    """The host's time at the end of a step for each tensor: its norm, update and bookkeeping."""
     hop_seconds: float
     """Latency of a collective, for each rank of its ring."""
     host_bandwidth: float

@@ -15,7 +15,7 @@ from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds, fitted_speeds
 from fsft.recipes.planner.stages import stage_parameters
-from fsft.recipes.planner.work import stage_work
+from fsft.recipes.planner.work import num_tensors, stage_work
 
 OPTIMIZER_BYTES = 30.0
 """Read and written for one weight: float32 weight and two moments, gradient, the bfloat16 copy."""
@@ -86,7 +86,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
         other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, split).seconds
         bubble = (other + split) * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
-    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds) + speeds.step_seconds
+    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds)
+    optimizer += speeds.tensor_seconds * num_tensors(job, layout.pipeline, stage, layout.expert)
     seconds = rounds * micro + bubble + data + optimizer + offload
 
     tokens = layout.micro_batch * job.sequence_length / layout.sequence

@@ -103,6 +103,7 @@ def _add_layer(
         work.kernels += count * KERNELS_PER_MIXTURE[style.kernels.elementwise]
     else:
         copies += [(part, 1.0, 1.0, tensor) for part in block.linears]
+    joined = {"k", "v"} if style.kernels.joined_queries else set()
     for linear, tokens, weights, parts in copies:
         size = linear.inputs * linear.outputs / parts
         work.products += count * share * tokens * 2.0 * size / _fullness(linear, parts)
@@ -111,11 +112,13 @@ def _add_layer(
         work.weight_bytes += count * weights * byte * size
         if method.type == "qlora":
             work.quantized += count * weights * size
-            work.kernels += count * style.kernels.dequantizing_kernels
+            if linear.name not in joined:
+                work.kernels += count * style.kernels.dequantizing_kernels
         if method.adapts(linear):
             rank = 2.0 * method.rank * (linear.inputs + linear.outputs)
             work.adapters += count * share * tokens * rank / parts
-            work.kernels += count * KERNELS_PER_ADAPTER
+            if linear.name not in joined:
+                work.kernels += count * KERNELS_PER_ADAPTER
             moved = _adapter_traffic(linear, method, byte)
             work.elementwise += count * share * tokens * moved / parts
     _add_attention(work, job, attention, count * share, tensor)
@@ -124,6 +127,34 @@ def _add_layer(
     work.kernels += count * KERNELS_PER_LAYER[style.kernels.elementwise]
     work.modules += count * MODULES_PER_LAYER
     work.layers += count
+
+
+@lru_cache(maxsize=4096)
+def num_tensors(job: Job, pipeline: int, stage: int, expert: int) -> float:
+    """Tensors of trained weights that the optimizer of one rank of a stage treats by themselves."""
+    found = 0.0
+    for layer, count in layers_of_stage(job.shape, pipeline, stage):
+        found += count * (1 if job.style.kernels.flat_states else _tensors_of(layer, job, expert))
+    if stage == 0 and job.shape.vision and not job.method.freezes:
+        for layer, count in job.shape.vision.stack.layers:
+            found += count * (1 if job.style.kernels.flat_states else _tensors_of(layer, job, 1))
+    return found
+
+
+def _tensors_of(layer: Layer, job: Job, expert: int) -> float:
+    block = layer.feed_forward
+    linears = list(layer.attention.linears)
+    routed: tuple[Linear, ...] = ()
+    if isinstance(block, Experts):
+        linears += block.shared.linears if block.shared else ()
+        routed = block.expert.linears * max(1, block.num_experts // expert)
+    else:
+        linears += block.linears
+    if job.method.freezes:
+        adapted = sum(job.method.adapts(linear) for linear in (*linears, *routed))
+        return 2.0 * adapted
+    norms = (*layer.norms, *layer.attention.norms)
+    return float(sum(1 + part.bias for part in (*linears, *routed, *norms)))
 
 
 def _fullness(linear: Linear, tensor: int) -> float:

@@ -93,6 +93,14 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
         hides_exchange="a2a overlap" in str(fields["notes"]).lower(),
         sends_once="deepep" in str(fields["notes"]).lower(),
         deterministic="deterministic" in framework,
+        flat_states=not (
+            # DDP, Megatron's distributed optimizer and FSDP2 keep each weight by itself.
+            (has_own_kernels and framework != "megatron-deepspeed")
+            or "torchtitan" in framework
+            or fields["zero"] == "none"
+        ),
+        # The attention of Qwen's first generation.
+        joined_queries="c_attn" in (fields["lora"] or {}).get("targets", ()),
         # AutoGPTQ of the time unpacked int4 by elementary operations on int32.
         dequantized_bytes=25.0 if is_gptq else 5.0,
         dequantizing_kernels=12 if is_gptq else 3,
