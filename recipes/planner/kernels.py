@@ -33,8 +33,11 @@ class Kernels:
     flat_states: bool = True
     """The optimizer sees one tensor for the weights of a layer (DeepSpeed, FSDP's first version),
     not each of them."""
-    joined_queries: bool = False
-    """Queries, keys and values are one matrix, quantized and adapted as one."""
+    joined: tuple[str, ...] = ()
+    """Matrices that are part of another: keys and values of that of queries, gates of up."""
+    loss_bytes: float | None = None
+    """Read and written for one logit, forward and backward, where it is not what the logits keep
+    that is gone over."""
     dequantized_bytes: float = 5.0
     """Memory traffic to write out one quantized weight."""
     dequantizing_kernels: int = 3

@@ -72,7 +72,8 @@ def stage_work(job: Job, tensor: int, pipeline: int, stage: int, expert: int, sp
     if stage == pipeline - 1:
         work.head = 2.0 * shape.hidden * shape.vocab_size * job.logit_share / tensor
         vocabulary = shape.vocab_size / (tensor if style.vocabulary_parallel else 1)
-        work.loss = LOGIT_PASSES * style.logit_bytes * vocabulary * job.logit_share
+        moved = style.kernels.loss_bytes or LOGIT_PASSES * style.logit_bytes
+        work.loss = moved * vocabulary * job.logit_share
     return work
 
 
@@ -103,7 +104,7 @@ def _add_layer(
         work.kernels += count * KERNELS_PER_MIXTURE[style.kernels.elementwise]
     else:
         copies += [(part, 1.0, 1.0, tensor) for part in block.linears]
-    joined = {"k", "v"} if style.kernels.joined_queries else set()
+    joined = style.kernels.joined
     for linear, tokens, weights, parts in copies:
         size = linear.inputs * linear.outputs / parts
         work.products += count * share * tokens * 2.0 * size / _fullness(linear, parts)
@@ -144,17 +145,16 @@ def num_tensors(job: Job, pipeline: int, stage: int, expert: int) -> float:
 def _tensors_of(layer: Layer, job: Job, expert: int) -> float:
     block = layer.feed_forward
     linears = list(layer.attention.linears)
-    routed: tuple[Linear, ...] = ()
     if isinstance(block, Experts):
         linears += block.shared.linears if block.shared else ()
-        routed = block.expert.linears * max(1, block.num_experts // expert)
+        linears += block.expert.linears * max(1, block.num_experts // expert)
     else:
         linears += block.linears
+    linears = [linear for linear in linears if linear.name not in job.style.kernels.joined]
     if job.method.freezes:
-        adapted = sum(job.method.adapts(linear) for linear in (*linears, *routed))
-        return 2.0 * adapted
+        return 2.0 * sum(job.method.adapts(linear) for linear in linears)
     norms = (*layer.norms, *layer.attention.norms)
-    return float(sum(1 + part.bias for part in (*linears, *routed, *norms)))
+    return float(sum(1 + part.bias for part in (*linears, *norms)))
 
 
 def _fullness(linear: Linear, tensor: int) -> float:

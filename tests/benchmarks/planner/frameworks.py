@@ -99,12 +99,31 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
             or "torchtitan" in framework
             or fields["zero"] == "none"
         ),
-        # The attention of Qwen's first generation.
-        joined_queries="c_attn" in (fields["lora"] or {}).get("targets", ()),
+        joined=_joined(fields, framework),
+        loss_bytes=_loss_bytes(fields, framework),
         # AutoGPTQ of the time unpacked int4 by elementary operations on int32.
         dequantized_bytes=25.0 if is_gptq else 5.0,
         dequantizing_kernels=12 if is_gptq else 3,
     )
+
+
+def _joined(fields: dict[str, Any], framework: str) -> tuple[str, ...]:
+    if "megatron" in framework:
+        return ("k", "v", "gate")
+    # The attention of Qwen's first generation.
+    return ("k", "v") if "c_attn" in (fields["lora"] or {}).get("targets", ()) else ()
+
+
+def _loss_bytes(fields: dict[str, Any], framework: str) -> float | None:
+    if "bridge" in framework or fields["group"] == "moe-modelzoo":
+        # Transformer Engine's fused loss reads bfloat16 logits twice and writes their gradient
+        # (cross_entropy_fusion_impl of both repositories' recipes).
+        return 6.0
+    if "megatron" in framework and "fused" not in str(fields["loss"]):
+        # Copied to float32, maximum, subtracted, exponential, sum, divided, times the gradient,
+        # copied back (Megatron-LM@d98e8a6 core/tensor_parallel/cross_entropy.py).
+        return 52.0
+    return None
 
 
 def _attention(
