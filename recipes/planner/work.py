@@ -188,11 +188,11 @@ def _layer_traffic(layer: Layer, style: Style, tensor: int, split: bool) -> floa
     block, attention = layer.feed_forward, layer.attention
     hidden = attention.hidden
     replicated = sum(_norm_traffic(norm, style) for norm in layer.norms)
-    # Two residual additions; dropouts read, write and keep a mask.
+    # Two residual additions; dropouts keep a mask, and read and write where they are not fused.
+    fused = style.kernels.elementwise != "eager"
     replicated += 2 * 3 * byte * hidden
     if layer.dropout:
-        replicated += 2 * (2 * byte + 1) * hidden
-    fused = style.kernels.elementwise != "eager"
+        replicated += 2 * (1 if fused else 2 * byte + 1) * hidden
     inner = 0.0
     if attention.rotary:
         # Two products, the turned half and a sum; one pass where it is fused.
