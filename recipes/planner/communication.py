@@ -94,12 +94,22 @@ def _only_routes(layer: Layer) -> bool:
 def _sequence_seconds(
     job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
 ) -> float:
-    """All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509)."""
+    """All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509).
+
+    Ring attention passes keys and values to all other ranks instead, again in backward, and their
+    gradients (arXiv 2310.01889).
+    """
     attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
-    widths = 2 * attention.query_size + 2 * attention.key_size
-    share = (1 - 1 / layout.sequence) / layout.tensor
-    volume = _hidden_bytes(job, layout) / job.shape.hidden * widths * share
-    passes = 2 + (layout.checkpointing == "full")
+    again = layout.checkpointing == "full"
+    if job.style.kernels.passes == "heads":
+        passes, times = 2 + again, 1 - 1 / layout.sequence
+        widths = 2 * attention.query_size + 2 * attention.key_size
+    else:
+        passes, times = 3 + again, layout.sequence - 1.0
+        widths = attention.key_size + attention.value_size
+        if job.style.kernels.passes == "repeated keys":
+            widths = attention.query_size + attention.output_size
+    volume = _hidden_bytes(job, layout) / job.shape.hidden * widths * times / layout.tensor
     speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
     return _num_layers(job, layout, stage) * passes * volume / speed
 

@@ -22,6 +22,9 @@ class Kernels:
     layers (FSDP)."""
     hides_tensor: bool = False
     """Communication of tensor parallelism runs beside the products (async TP)."""
+    passes: Literal["heads", "keys", "repeated keys"] = "heads"
+    """What ranks that divide a sequence exchange: all-to-alls that give each some heads (Ulysses),
+    or keys and values of all to all (ring attention), as they are or repeated for every head."""
     hides_gradients: bool = True
     """Gradients are reduced while backward goes on."""
     hides_exchange: bool = False
