@@ -51,6 +51,21 @@ def reduction_seconds(
     return passed / ring_speed(ranks, apart, cluster, speeds)
 
 
+def exchange_seconds(
+    volume: float, ranks: int, apart: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """An all-to-all of `volume` bytes on each of `ranks` ranks, the part that stays included.
+
+    What leaves a node goes through each device's own share of the network.
+    """
+    within = (cluster.accelerator.link_bandwidth or 1.0) * speeds.link
+    on_node = max(1, cluster.devices_per_node // apart)
+    if ranks <= on_node:
+        return volume * (1 - 1 / ranks) / within
+    away = volume * (1 - on_node / ranks)
+    return volume / within + away / (cluster.inter_bandwidth * speeds.network)
+
+
 def split_seconds(job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds) -> float:
     """Per micro batch: what tensor, sequence and expert parallelism exchange inside the layers."""
     seconds = 0.0
@@ -100,18 +115,17 @@ def _sequence_seconds(
     gradients (arXiv 2310.01889).
     """
     attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
-    again = layout.checkpointing == "full"
+    passes = _num_layers(job, layout, stage) * (2 + (layout.checkpointing == "full"))
+    width = _hidden_bytes(job, layout) / job.shape.hidden / layout.tensor
     if job.style.kernels.passes == "heads":
-        passes, times = 2 + again, 1 - 1 / layout.sequence
-        widths = 2 * attention.query_size + 2 * attention.key_size
-    else:
-        passes, times = 3 + again, layout.sequence - 1.0
-        widths = attention.key_size + attention.value_size
-        if job.style.kernels.passes == "repeated keys":
-            widths = attention.query_size + attention.output_size
-    volume = _hidden_bytes(job, layout) / job.shape.hidden * widths * times / layout.tensor
+        volume = width * 2 * (attention.query_size + attention.key_size)
+        return passes * exchange_seconds(volume, layout.sequence, layout.tensor, cluster, speeds)
+    volume = width * (attention.key_size + attention.value_size)
+    if job.style.kernels.passes == "repeated keys":
+        volume = width * (attention.query_size + attention.output_size)
+    passes += _num_layers(job, layout, stage)
     speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
-    return _num_layers(job, layout, stage) * passes * volume / speed
+    return passes * (layout.sequence - 1) * volume / speed
 
 
 def _expert_seconds(
@@ -125,10 +139,12 @@ def _expert_seconds(
     )
     volume = copies * _hidden_bytes(job, layout) / layout.tensor
     passes = 4 + 2 * (layout.checkpointing == "full")
+    if not job.style.kernels.sends_once:
+        return passes * exchange_seconds(volume, layout.expert, 1, cluster, speeds)
     exposed = 1.0
     if job.style.kernels.hides_exchange:
         exposed = OVERLAPPED_EXPOSED + (1 - OVERLAPPED_EXPOSED) * DEEPEP_PROCESSORS
-    return passes * volume * exposed * _exchange_cost(job, layout, cluster, speeds)
+    return passes * volume * exposed * _sending_cost(job, layout, cluster, speeds)
 
 
 def _hidden_bytes(job: Job, layout: Layout) -> float:
@@ -141,17 +157,14 @@ def _num_layers(job: Job, layout: Layout, stage: int) -> int:
     return sum(count for _, count in layers_of_stage(job.shape, layout.pipeline, stage))
 
 
-def _exchange_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
-    """Seconds per byte of token copies that go to the experts of all ranks."""
+def _sending_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
+    """Seconds per byte of token copies where each place gets a token once, whatever its experts.
+
+    A token goes once to each node that has experts for it, and on to each rank; both at a time.
+    """
     within = (cluster.accelerator.link_bandwidth or 1.0) * speeds.link
     nodes = layout.expert / cluster.devices_per_node
-    if not job.style.kernels.sends_once:
-        if nodes <= 1:
-            return (1 - 1 / layout.expert) / within
-        return 1 / within + (1 - 1 / nodes) / (cluster.inter_bandwidth * speeds.network)
     top_k = max(getattr(layer.feed_forward, "top_k", 1) for layer, _ in job.shape.stack.layers)
-    # A token goes once to each rank, and before that once to each node, that has experts for it.
-    # What has arrived from another node goes on while more arrives.
     near = _copies(layout.expert, top_k) / top_k / within
     if nodes <= 1:
         return near

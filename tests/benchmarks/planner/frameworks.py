@@ -96,8 +96,13 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
         sends_once="deepep" in str(fields["notes"]).lower(),
         deterministic="deterministic" in framework,
         flat_states=not (
-            # DDP, Megatron's distributed optimizer and FSDP2 keep each weight by itself.
-            (has_own_kernels and framework != "megatron-deepspeed")
+            # DDP, Megatron's distributed optimizer and FSDP2 keep each weight by itself;
+            # Megatron-FSDP has buckets.
+            (
+                has_own_kernels
+                and framework != "megatron-deepspeed"
+                and "FSDP" not in str(fields["zero"])
+            )
             or "torchtitan" in framework
             or fields["zero"] == "none"
         ),
