@@ -154,7 +154,8 @@ def _tensors_of(layer: Layer, job: Job, expert: int) -> float:
     if job.method.freezes:
         return 2.0 * sum(job.method.adapts(linear) for linear in linears)
     norms = (*layer.norms, *layer.attention.norms)
-    return float(sum(1 + part.bias for part in (*linears, *norms)))
+    biases = sum(linear.bias for linear in linears) + sum(norm.bias for norm in norms)
+    return float(len(linears) + len(norms) + biases)
 
 
 def _fullness(linear: Linear, tensor: int) -> float:

@@ -114,9 +114,7 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
     )
 
 
-def _passes(
-    fields: dict[str, Any], framework: str
-) -> Literal["heads", "keys", "repeated keys"]:
+def _passes(fields: dict[str, Any], framework: str) -> Literal["heads", "keys", "repeated keys"]:
     if (fields["cp"] or 1) == 1:
         return "heads"
     # Its model repeats keys and values before the attention that PyTorch divides (torchtitan
