@@ -13,9 +13,6 @@ DEEPEP_SHARE = 0.9
 """DeepEP's kernels reach 43 to 47 GB/s of 50 between nodes with 32 ranks (its README)."""
 OVERLAPPED_EXPOSED = 0.3
 """Share of the exchange of tokens that running it beside the other micro batch does not hide."""
-DEEPEP_PROCESSORS = 20 / 132
-"""Share of an H100's multiprocessors that its kernels take from what computes beside (its README:
-20 by default)."""
 ASYNC_EXPOSED = 0.4
 """Share of tensor parallel communication that async TP does not hide."""
 
@@ -143,7 +140,7 @@ def _expert_seconds(
         return passes * exchange_seconds(volume, layout.expert, 1, cluster, speeds)
     exposed = 1.0
     if job.style.kernels.hides_exchange:
-        exposed = OVERLAPPED_EXPOSED + (1 - OVERLAPPED_EXPOSED) * DEEPEP_PROCESSORS
+        exposed = OVERLAPPED_EXPOSED + (1 - OVERLAPPED_EXPOSED) * speeds.interference
     return passes * volume * exposed * _sending_cost(job, layout, cluster, speeds)
 
 

@@ -31,7 +31,8 @@ class Speeds:
     overlap_modules: float
     """The same where weights are gathered module by module."""
     interference: float
-    """Share of hidden communication that slows down what it hides behind."""
+    """Share of its own time that hidden communication slows down what it hides behind: 19% on
+    average (arXiv 2507.03114)."""
     kernel_seconds: float
     """The host's time to launch one."""
     module_seconds: float

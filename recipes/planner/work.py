@@ -10,11 +10,16 @@ from fsft.recipes.planner.stages import layers_of_stage
 from fsft.recipes.planner.style import Style
 
 KERNELS_PER_LAYER = {"eager": 70, "fused": 30, "compiled": 20}
-"""Launched by the forward of one layer."""
+"""Launched by the forward of one layer. Megatron-core 0.20 launches 45 without, some 30 with fused
+rotary positions and attention (counted by a dispatch mode on a CPU)."""
 KERNELS_PER_ADAPTER = 10
 KERNELS_PER_MIXTURE = {"eager": 40, "fused": 300, "compiled": 40}
-"""The same of its experts. Megatron's, with a product each, wait for the host: published runs of
-very different models take 9 ms and more for a layer."""
+"""The same of its experts, in launches' worth of the host's time.
+
+Megatron-core 0.20 launches 37, and 7 for each expert, beside as many views (counted as above);
+dispatchers and Transformer Engine's modules, which take 2.7 times the host's time of PyTorch's
+(TransformerEngine issue 2053), make up the rest, of which only published runs tell: those of
+Qwen3-235B and of Moonlight take 9 ms and more for a layer."""
 TILE = 64.0
 MODULES_PER_LAYER = 12
 SCORE_BYTES = 13.0
