@@ -36,16 +36,17 @@ def reduction_seconds(
 
     Rings carry every byte twice past every rank. Between two nodes NCCL's pair of trees carries it
     once in each direction, after a sum within each (NVIDIA, "Massively scale your deep learning
-    training with NCCL 2.4").
+    training with NCCL 2.4"); the faster is taken.
     """
-    within = (cluster.accelerator.link_bandwidth or 0.0) * speeds.link
     passed = 2 * (1 - 1 / ranks) * volume
+    ring = passed / ring_speed(ranks, apart, cluster, speeds)
     nodes = ranks * apart / cluster.devices_per_node
     if 1 < nodes <= 2:
         on_node = max(1, cluster.devices_per_node // apart)
+        within = passed / ((cluster.accelerator.link_bandwidth or 1.0) * speeds.link)
         between = volume / (cluster.inter_bandwidth * speeds.network * on_node)
-        return passed / within + between
-    return passed / ring_speed(ranks, apart, cluster, speeds)
+        return min(ring, within + between)
+    return ring
 
 
 def exchange_seconds(
