@@ -76,6 +76,15 @@ def style_of(fields: dict[str, Any]) -> Style:
     return replace(HUGGING_FACE, kernels=kernels_of(fields))
 
 
+def network_of(fields: dict[str, Any]) -> str:
+    """The network of a node where a case does not tell it, but its authors do elsewhere."""
+    if fields["framework"].startswith("xtuner"):
+        # That of the A100-SXM4-80GB cluster which the same organization describes for InternLM
+        # (InternLM/InternLM doc/en/train_performance.md); xtuner's page names no network.
+        return "4x100 Gb/s"
+    return ""
+
+
 def kernels_of(fields: dict[str, Any]) -> Kernels:
     """The kernels that a case's framework launches, as its fields and its source code tell."""
     framework = fields["framework"].lower()
