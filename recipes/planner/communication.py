@@ -115,15 +115,16 @@ def _sequence_seconds(
     attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
     passes = _num_layers(job, layout, stage) * (2 + (layout.checkpointing == "full"))
     width = _hidden_bytes(job, layout) / job.shape.hidden / layout.tensor
+    whole = attention.query_size + attention.output_size
+    keys = attention.key_size + attention.value_size
+    if job.style.kernels.repeats_keys:
+        keys = whole
     if job.style.kernels.passes == "heads":
-        volume = width * 2 * (attention.query_size + attention.key_size)
+        volume = width * (whole + keys)
         return passes * exchange_seconds(volume, layout.sequence, layout.tensor, cluster, speeds)
-    volume = width * (attention.key_size + attention.value_size)
-    if job.style.kernels.passes == "repeated keys":
-        volume = width * (attention.query_size + attention.output_size)
     passes += _num_layers(job, layout, stage)
     speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
-    return passes * (layout.sequence - 1) * volume / speed
+    return passes * (layout.sequence - 1) * width * keys / speed
 
 
 def _expert_seconds(

@@ -22,9 +22,11 @@ class Kernels:
     layers (FSDP)."""
     hides_tensor: bool = False
     """Communication of tensor parallelism runs beside the products (async TP)."""
-    passes: Literal["heads", "keys", "repeated keys"] = "heads"
+    passes: Literal["heads", "keys"] = "heads"
     """What ranks that divide a sequence exchange: all-to-alls that give each some heads (Ulysses),
-    or keys and values of all to all (ring attention), as they are or repeated for every head."""
+    or keys and values of all to all (ring attention)."""
+    repeats_keys: bool = False
+    """Keys and values are repeated for every head before they are exchanged."""
     hides_gradients: bool = True
     """Gradients are reduced while backward goes on."""
     hides_exchange: bool = False

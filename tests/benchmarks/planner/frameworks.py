@@ -96,7 +96,10 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
         elementwise=elementwise,
         products="float8" if re.match(r"(float8|fp8)", fields["precision"]) else "bfloat16",
         gathers="layers" if "fsdp" in str(fields["zero"]).lower() else "modules",
-        passes=_passes(fields, framework),
+        passes="keys" if (fields["cp"] or 1) > 1 else "heads",
+        # torchtitan models/llama/model.py and xtuner model/modules/dispatch/*.py call repeat_kv
+        # before attention is divided.
+        repeats_keys="torchtitan" in framework or "xtuner" in framework,
         hides_tensor="async tp" in str(fields["notes"]).lower(),
         # Megatron-DeepSpeed reduces gradients when backward has ended, and so does Megatron without
         # --overlap-grad-reduce (model_config.yaml of its test of vision models).
@@ -121,14 +124,6 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
         dequantized_bytes=25.0 if is_gptq else 5.0,
         dequantizing_kernels=12 if is_gptq else 3,
     )
-
-
-def _passes(fields: dict[str, Any], framework: str) -> Literal["heads", "keys", "repeated keys"]:
-    if (fields["cp"] or 1) == 1:
-        return "heads"
-    # Its model repeats keys and values before the attention that PyTorch divides (torchtitan
-    # models/llama/model.py, repeat_kv).
-    return "repeated keys" if "torchtitan" in framework else "keys"
 
 
 def _joined(fields: dict[str, Any], framework: str) -> tuple[str, ...]:

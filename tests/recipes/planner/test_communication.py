@@ -51,16 +51,17 @@ def test_an_exchange_between_nodes_goes_through_the_network_card_of_each_device(
 
 
 def test_a_ring_passes_more_the_more_ranks_there_are_and_more_where_keys_are_repeated() -> None:
-    def seconds(passes: Literal["heads", "keys", "repeated keys"], ranks: int) -> float:
+    def seconds(passes: Literal["heads", "keys"], ranks: int, repeats: bool = False) -> float:
         # As many tokens on each rank.
         question = replace(job(), sequence_length=8192 * ranks)
-        question = with_kernels(question, Kernels(passes=passes))
+        question = with_kernels(question, Kernels(passes=passes, repeats_keys=repeats))
         layout = Layout(data=1, sequence=ranks)
         return split_seconds(question, layout, 0, nodes(1), SPEEDS)
 
     assert seconds("keys", 8) == pytest.approx(7 / 3 * seconds("keys", 4))
-    assert seconds("repeated keys", 8) == pytest.approx(4 * seconds("keys", 8))
+    assert seconds("keys", 8, repeats=True) == pytest.approx(4 * seconds("keys", 8))
     assert seconds("heads", 8) < 1.2 * seconds("heads", 4)
+    assert seconds("heads", 8, repeats=True) == pytest.approx(1.6 * seconds("heads", 8))
 
 
 def test_the_states_of_an_expert_are_shared_by_those_that_hold_it() -> None:
