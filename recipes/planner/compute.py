@@ -10,7 +10,7 @@ from fsft.recipes.planner.work import Work, stage_work
 
 FLASH_BACKWARD = 2.9
 """Fused attention computes scores again: five products for the two of forward, at 63% of the peak
-where forward reaches 73% (arXiv 2307.08691, section 4.1)."""
+where forward reaches 73% (arXiv 2307.08691)."""
 SCORES_BACKWARD = 1.3
 """Memory traffic of attention that materializes scores, relative to its forward."""
 ATTENTION_SHARE = {

@@ -10,7 +10,7 @@ from fsft.recipes.planner.stages import layers_of_stage
 from fsft.recipes.planner.style import Style
 
 KERNELS_PER_LAYER = {"eager": 70, "fused": 30, "compiled": 20}
-"""Launched by the forward of one layer. Megatron-core 0.20 launches 45 without, some 30 with fused
+"""Launched by the forward of one layer. Megatron-core 0.20 launches 45 unfused, some 30 with fused
 rotary positions and attention (counted by a dispatch mode on a CPU)."""
 KERNELS_PER_ADAPTER = 10
 KERNELS_PER_MIXTURE = {"eager": 40, "fused": 300, "compiled": 40}
