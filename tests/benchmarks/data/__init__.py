@@ -1,0 +1,1 @@
+"""How fast, how small and how exact the preparation of data is."""
