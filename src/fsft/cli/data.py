@@ -11,6 +11,7 @@ import typer
 from fsft.cli.data_info import info
 from fsft.cli.data_repartition import repartition
 from fsft.cli.data_shuffle import shuffle
+from fsft.cli.data_stats import stats
 from fsft.cli.options import JsonOption, SetOption
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at data, and put it in o
 data_app.command()(shuffle)
 data_app.command()(repartition)
 data_app.command()(info)
+data_app.command()(stats)
 
 
 @data_app.callback()

@@ -34,6 +34,17 @@ def row_progress() -> Iterator[Tell]:
         yield tell
 
 
+@contextmanager
+def count_progress() -> Iterator[Callable[[str, int], None]]:
+    """Something to tell of progress where nobody knows the whole: (what is done, samples done)."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda _name, _done: None
+        return
+    with console.status("reading") as status:
+        yield lambda name, done: status.update(f"{name}: {done:,} samples")
+
+
 def _plain_lines(console: Console) -> Tell:
     shown = time.monotonic()
     started: dict[str, float] = {}
