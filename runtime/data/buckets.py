@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 _SLICE_BYTES = 16 << 20
-KEY = "__fsft_key"
+_KEY = "key"
+"""The last column of a bucket, known by its place: the data may have one of that name."""
 KEY_SPACE = 2**64
 _MOST_BUCKETS = 256
 """Files open at once, and what fits into one byte: numpy sorts bytes in linear time."""
@@ -72,14 +73,14 @@ def _scatter(
         writers: list[pa.ipc.RecordBatchStreamWriter] = []
         for batch, keys in rows:
             if not writers:
-                schema = batch.schema.append(pa.field(KEY, pa.uint64()))
+                schema = batch.schema.append(pa.field(_KEY, pa.uint64()))
                 writers = [
                     stack.enter_context(pa.ipc.new_stream(str(b.path), schema, options=options))
                     for b in buckets
                 ]
             places = np.searchsorted(inner, keys, side="right").astype(np.uint8)
             order = np.argsort(places, kind="stable")
-            keyed = batch.append_column(KEY, pa.array(keys)).take(order)
+            keyed = batch.append_column(_KEY, pa.array(keys)).take(order)
             start = 0
             for index, size in enumerate(np.bincount(places, minlength=number).tolist()):
                 if size:
@@ -95,16 +96,16 @@ def _scatter(
 def _read(bucket: Bucket) -> Keyed:
     with pa.ipc.open_stream(pa.OSFile(str(bucket.path), "rb")) as reader:
         for batch in reader:
-            yield batch.drop_columns([KEY]), batch.column(KEY).to_numpy()
+            yield batch.remove_column(batch.num_columns - 1), batch.columns[-1].to_numpy()
 
 
 def _sorted(bucket: Bucket) -> Iterator[pa.Table]:
     """The rows of a bucket in order of keys, in slices, so that they are not all there twice."""
     with pa.ipc.open_stream(pa.OSFile(str(bucket.path), "rb")) as reader:
         table = reader.read_all()
-    order = np.argsort(table.column(KEY).to_numpy(), kind="stable")
+    order = np.argsort(table.columns[-1].to_numpy(), kind="stable")
     # take() would join the chunks of a column for every slice.
-    table = table.drop_columns([KEY]).combine_chunks()
+    table = table.remove_column(table.num_columns - 1).combine_chunks()
     slices = max(1, -(-bucket.num_bytes // _SLICE_BYTES))
     for rows in np.array_split(order, min(slices, len(order))):
         yield table.take(rows)

@@ -54,6 +54,8 @@ def one_schema(schemas: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
     """
     first_path, first = schemas[0]
     first = _decoded(first)
+    if len(set(first.names)) < len(first.names):
+        raise Refused(Problem(file=str(first_path), reason="has two columns of one name."))
     problems: list[Problem] = []
     unified = first
     for path, other in schemas[1:]:

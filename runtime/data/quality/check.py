@@ -13,8 +13,8 @@ from fsft.runtime.data.quality.split import EXAMPLES, CountTokens, SplitCheck, w
 from fsft.runtime.data.quality.texts import Place, Reading
 from fsft.runtime.data.tokenizer import make_tokenizer
 
-MOST_SAMPLES = 200_000
-"""Of a split that are looked at, unless told otherwise: some 2 KiB of memory each."""
+MOST_SAMPLES = 100_000
+"""Of a split that are looked at, unless told otherwise: some 4 KiB of memory each."""
 
 
 def check_quality(

@@ -110,6 +110,16 @@ def test_each_compression_is_written_with_tokens_split_by_byte(
     assert len(rows_of(tmp_path / "out")) == 49
 
 
+def test_a_column_may_be_called_as_ours_but_not_twice(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"key": range(50)}), tmp_path / "in.parquet")
+    ids = shuffled(open_dataset([tmp_path]), tmp_path / "s", seed=1, bucket_bytes=200)
+    assert sorted(i for table in ids for i in table.column("key").to_pylist()) == [*range(50)]
+    table = pa.table([[1], [2]], names=["x", "x"])
+    pq.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(Refused, match="two columns of one name"):
+        shuffle([tmp_path / "in.parquet"], tmp_path / "out")
+
+
 def test_integers_of_different_width_are_read_as_the_wider(tmp_path: Path) -> None:
     for name, kind in (("a", pa.int32()), ("b", pa.int64())):
         table = pa.table({"x": pa.array([1, 2], kind), "y": [name, name]})
