@@ -69,7 +69,7 @@ def _arranged(
         context.warn(f"{trouble}; tokenizers was used instead, which is slower.")
     if not any(source.num_used for source in tokens.sources):
         raise Refused(*_why_nothing_is_left(tokens.sources))
-    if not tokens.ends_learned:
+    if not any(part.ends_learned for part in tokens.parts):
         context.warn(
             f"the end-of-text token {tokenizer.eos_token!r} is never learned in {split}: the model "
             "may not know when to stop. Check that the chat template ends an answer with it."

@@ -2,13 +2,11 @@
 
 import gzip
 import json
-import os
 import random
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -198,25 +196,6 @@ def test_a_server_that_cannot_load_the_model_fails_with_its_log(tmp_path: Path) 
     done = fsft("serve", run, "--port", str(port), cwd=tmp_path)
     assert done.returncode == 1
     assert "the server ended by itself. Its log" in done.stderr
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a small file system needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_full_disk_is_named_and_a_rerun_completes(tmp_path: Path, small_disk: Path) -> None:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fsft.cli.data_info import info
+from fsft.cli.data_repartition import repartition
+from fsft.cli.data_shuffle import shuffle
+from fsft.cli.data_stats import stats
 from fsft.cli.data_tokenize import tokenize
 from fsft.cli.options import JsonOption, SetOption
 
@@ -15,15 +19,17 @@ if TYPE_CHECKING:
     from fsft.recipes.schema import Recipe
     from fsft.runtime.data.look import DataLook
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe.")
-
-
+data_app = typer.Typer(no_args_is_help=True, help="Look at data, and put it in order.")
+data_app.command()(shuffle)
+data_app.command()(repartition)
+data_app.command()(info)
+data_app.command()(stats)
 data_app.command()(tokenize)
 
 
 @data_app.callback()
 def data() -> None:
-    """Look at the data of a recipe."""
+    """Look at data, and put it in order."""
 
 
 @data_app.command()
