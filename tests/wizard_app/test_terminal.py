@@ -136,6 +136,16 @@ def test_from_the_shell_to_a_recipe_that_is_checked_and_back(
     assert done.returncode == 0, done.stderr
 
 
+def test_all_of_it_typed_in_one_go_lands_where_it_belongs(terminal: Terminal, folder: Path) -> None:
+    terminal.enter("fsft wizard")
+    terminal.shows("Which model?")
+    terminal.type("Qwen/Qwen2.5-0.5B\r\r\r\t\t12\r\r\r\rmine\r")
+    terminal.shows("✓ Wrote mine.toml")
+    text = (folder / "mine.toml").read_text()
+    assert 'path = "Qwen/Qwen2.5-0.5B"' in text
+    assert "steps = 12" in text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["ctrl-c", "ctrl-q", "SIGTERM"])
 def test_however_it_ends_the_terminal_is_as_before_and_the_draft_comes_back(
