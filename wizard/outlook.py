@@ -1,17 +1,14 @@
 """Everything that follows from a draft: the recipe, its problems, its plan, its text."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from fsft.recipes.files import check_document
-from fsft.recipes.inputs import missing_inputs
 from fsft.recipes.keys import join_key
-from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe
-from fsft.recipes.shipped import resolve_path
 from fsft.wizard.answers import Answer, resolve
 from fsft.wizard.budget import Length, length_of, tokens_for
 from fsft.wizard.defaults import beside
@@ -111,7 +108,7 @@ def look(draft: Draft, facts: Facts) -> Outlook:
         found = [problem for problem in found if problem.key != "budget"]
     problems += found
     if recipe:
-        problems += _missing(recipe, draft)
+        problems += facts.files.problems(recipe, draft.folder)
     problems += planning.problems
     length = length_of(recipe.budget if recipe else None, planning, facts.data)
     return Outlook(
@@ -189,23 +186,6 @@ def _use_limits(
                 changes["budget.tokens"] = None
                 return Problem(key=key, reason=f"{error}.")
     return None
-
-
-def _missing(recipe: Recipe, draft: Draft) -> list[Problem]:
-    return list(_no_paths(recipe, draft.folder)) or missing_inputs(recipe, draft.folder)
-
-
-def _no_paths(recipe: Recipe, folder: Path) -> Iterator[Problem]:
-    """What cannot even be looked for, such as the home of nobody."""
-    data = recipe.data
-    named = [("data.template", data.template), ("model.path", recipe.model.path or "")]
-    named += [("data.train", source.path) for source in data.train]
-    named += [("data.eval", source.path) for source in data.eval]
-    for key, text in named:
-        try:
-            resolve_path(text, folder)
-        except Refused as error:
-            yield from (replace(problem, key=key) for problem in error.problems)
 
 
 def _by_question(problems: list[Problem]) -> dict[str, tuple[Problem, ...]]:
