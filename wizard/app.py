@@ -143,7 +143,7 @@ class WizardApp(InOrderApp[Result]):
         # Killed from elsewhere, the terminal still has to be put back as it was. Where no signals
         # can be heard (Windows, another thread) there is nothing that could be done instead.
         with suppress(NotImplementedError, RuntimeError):
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 asyncio.get_running_loop().add_signal_handler(number, self._end)
         if self._notice:
             self.notify(self._notice, timeout=8)

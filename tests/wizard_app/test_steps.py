@@ -134,6 +134,22 @@ def test_a_wrong_answer_is_told_beside_its_field_and_keeps_the_recipe_from_being
     use(err)
 
 
+def test_a_missing_file_is_told_once_where_it_was_typed() -> None:
+    async def in_vain(_recipe: Recipe, _folder: Path) -> DataFacts:
+        return DataFacts(trouble="looked in vain")
+
+    async def miss(person: Person) -> None:
+        await person.settle(0.5)
+        await person.press("alt+2")
+        assert "looked in vain" in person.screen()
+        await person.answer("data.train", "none.jsonl")
+        await person.settle(0.5)
+        assert "there is no such file" in " ".join(person.problem("data.train").split())
+        assert "looked in vain" not in person.screen()
+
+    use(miss, wizard(measure=in_vain))
+
+
 @pytest.mark.slow
 def test_the_last_step_lists_what_is_wrong_instead_of_the_recipe() -> None:
     async def err(person: Person) -> None:

@@ -147,7 +147,7 @@ def test_all_of_it_typed_in_one_go_lands_where_it_belongs(terminal: Terminal, fo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["ctrl-c", "ctrl-q", "SIGTERM"])
+@pytest.mark.parametrize("how", ["ctrl-c", "ctrl-q", "SIGTERM", "SIGQUIT"])
 def test_however_it_ends_the_terminal_is_as_before_and_the_draft_comes_back(
     terminal: Terminal, folder: Path, how: str
 ) -> None:
@@ -155,8 +155,8 @@ def test_however_it_ends_the_terminal_is_as_before_and_the_draft_comes_back(
     terminal.shows("Which model?")
     terminal.type("Qwen/Qwen2.5-7B")
     terminal.shows("7.62B parameters")
-    if how == "SIGTERM":
-        terminal.wizard().send_signal(signal.SIGTERM)
+    if how.startswith("SIG"):
+        terminal.wizard().send_signal(signal.Signals[how])
     else:
         terminal.press("C-c" if how == "ctrl-c" else "C-q")
     terminal.is_left()
