@@ -214,6 +214,7 @@ def _tell_next(out: str) -> None:
 
 def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
     """The same program, in a browser."""
+    from importlib.resources import files
     from shlex import join
 
     from textual_serve.server import Server
@@ -233,6 +234,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
             "127.0.0.1",
             options.web,
             title="fsft wizard",
+            templates_path=str(files("fsft.wizard") / "web"),
         ).serve()
     except OSError as error:
         raise Refused(
