@@ -21,6 +21,7 @@ from fsft.wizard.questions import (
     FROM_CONFIG,
     LAYOUT_KEYS,
     LENGTHS,
+    LIMITS,
     QUICKSTART,
     STEPS,
     Step,
@@ -177,14 +178,17 @@ def _use_limits(
     values: Mapping[str, Any], changes: dict[str, Any], planning: Planning
 ) -> Problem | None:
     """Days or money become tokens, once it is known how fast the run will be."""
-    for key in ("days", "money"):
-        if values.get(key) is not None:
-            changes |= {"budget.epochs": None, "budget.steps": None}
-            try:
-                changes["budget.tokens"] = tokens_for(key, values[key], planning)
-            except ValueError as error:
-                changes["budget.tokens"] = None
-                return Problem(key=key, reason=f"{error}.")
+    given = [key for key in LIMITS if values.get(key) is not None]
+    if given:
+        changes |= {"budget.epochs": None, "budget.steps": None, "budget.tokens": None}
+    allowed = []
+    for key in given:
+        try:
+            allowed.append(tokens_for(key, values[key], planning))
+        except ValueError as error:
+            return Problem(key=key, reason=f"{error}.")
+    if allowed:
+        changes["budget.tokens"] = min(allowed)
     return None
 
 
