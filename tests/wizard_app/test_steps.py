@@ -10,6 +10,7 @@ from fsft.recipes.files import parse_recipe
 from fsft.recipes.schema import Recipe
 from fsft.wizard.facts import DataFacts
 from fsft.wizard.questions import STEPS, Step, questions_of
+from fsft.wizard.widgets.field import Field
 from tests.wizard_app.support import FOUND, Person, use, wizard
 
 ONE_OF_EACH: dict[Step, tuple[str, str]] = {
@@ -87,6 +88,22 @@ def test_the_sidebar_goes_to_a_step_by_mouse_and_by_keys() -> None:
         assert person.mark(5) == "✓"
 
     use(choose)
+
+
+def test_the_label_of_the_question_that_has_the_focus_stands_out() -> None:
+    async def walk(person: Person) -> None:
+        for keys, question in (
+            (["enter"], "data.train"),
+            (["enter"], "hardware.accelerator"),
+            (["tab", "tab"], "hardware.nodes"),
+            (["escape"], "data.train"),
+        ):
+            await person.press(*keys)
+            fields = person.app.screen.query(Field)
+            bold = [f for f in fields if f.query_one(".label").styles.text_style.bold]
+            assert bold == [person.field(question)]
+
+    use(walk)
 
 
 def test_answers_stay_when_their_step_is_left() -> None:
