@@ -1,6 +1,5 @@
 """Which files a parquet data set consists of, and the columns that they share."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import SPLITS
 
 _MOST_PROBLEMS = 20
 
@@ -73,12 +73,10 @@ def one_schema(schemas: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
 
 
 def _splits(folder: Path) -> list[str]:
-    """The names of the splits that `fsft run` keeps in its data folder; none elsewhere."""
-    try:
-        info: Any = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The splits that fsft keeps in a folder beside their tokenizer; none elsewhere."""
+    if not (folder / "tokenizer").is_dir():
         return []
-    return list(info.get("splits", {})) if isinstance(info, dict) else []
+    return [name for name in SPLITS if (folder / name).is_dir()]
 
 
 def _difference(first: pa.Schema, other: pa.Schema) -> str:

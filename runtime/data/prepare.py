@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Data, Source
+from fsft.recipes.schema import SPLITS, Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
 from fsft.runtime.data.text_tokenizer import TextTokenizer
-from fsft.runtime.data.tokenize import SPLITS, SplitTokens, tokenize
+from fsft.runtime.data.tokenize import SplitTokens, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer, warnings_of_templates
 from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
 from fsft.runtime.run_directory import resumed_folder, write_json

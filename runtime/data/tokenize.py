@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.recipes.schema import SPLITS, Data, DataFormat, Source
 from fsft.runtime.data.files import find_files
 from fsft.runtime.data.parts import Part, split_into_parts
 from fsft.runtime.data.samples import MAX_PROBLEMS, SourceCounts, source_format
@@ -15,7 +15,6 @@ from fsft.runtime.data.tokenize_part import PartCounts, PartTask, finished_count
 
 PART_BYTES = 32_000_000
 """Input that becomes one file of token ids: what is lost at most when a process is killed."""
-SPLITS = ("train", "eval")
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how much of it is done and there is in all."""
