@@ -74,7 +74,8 @@ def test_a_run_is_asked_by_its_folder(tmp_path: Path) -> None:
 
 
 def test_training_and_evaluation_are_never_mixed(tmp_path: Path, source: Path) -> None:
-    (source / "info.json").write_text('{"splits": {"train": {}, "eval": {}}}')
+    for name in ("tokenizer", "train", "eval"):
+        (source / name).mkdir()
     said = refusal(tmp_path, "shuffle", source, "--out", "out")
     assert "keeps train and eval apart" in said
 
