@@ -95,10 +95,19 @@ def _write_full_groups(
 def _options(layout: Layout) -> dict[str, Any]:
     """Integers in lists are split by byte, which compresses best; the rest gets dictionaries."""
     schema = layout.schema
-    lists = [name for name in schema.names if is_integer_list(schema, name)]
+    lists = tuple(f"{name}." for name in schema.names if is_integer_list(schema, name))
+    leaves = _leaves(schema)
     return {
         "compression": layout.compression,
         "compression_level": _LEVELS.get(layout.compression),
-        "use_dictionary": [name for name in schema.names if name not in lists],
-        "column_encoding": {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists},
+        "use_dictionary": [leaf for leaf in leaves if not leaf.startswith(lists)],
+        "column_encoding": {leaf: "BYTE_STREAM_SPLIT" for leaf in leaves if leaf.startswith(lists)},
     }
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The columns as parquet knows them, such as `messages.list.element.role`."""
+    file = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), file)
+    found = pq.ParquetFile(pa.BufferReader(file.getvalue())).schema
+    return [found.column(index).path for index in range(len(found))]

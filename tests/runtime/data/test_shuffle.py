@@ -94,6 +94,9 @@ def test_nested_null_and_repeated_values_survive(tmp_path: Path) -> None:
     info = shuffle([tmp_path / "in.parquet"], tmp_path / "out", num_parts=2)
     assert sorted(map(str, rows_of(tmp_path / "out"))) == sorted(map(str, rows))
     assert (info.samples, info.tokens, info.columns["kind"]) == (200, None, "string")
+    group = pq.ParquetFile(tmp_path / "out" / "part-00000.parquet").metadata.row_group(0)
+    assert group.column(0).path_in_schema == "messages.list.element.role"
+    assert "RLE_DICTIONARY" in group.column(0).encodings
 
 
 @pytest.mark.parametrize("compression", ["zstd", "gzip", "brotli", "snappy", "lz4"])
