@@ -283,6 +283,13 @@ def test_where_an_answer_cannot_be_told_words_say_why(
         render(dialogue(*TWO), sentence_tokenizer, data(), template)
 
 
+def test_text_that_looks_like_a_mark_is_no_mark(sentence_tokenizer: Any) -> None:
+    turns = ("user: /short Mq7Zx7xZ", "assistant: Mq7Zx0xZ")
+    assert both(sentence_tokenizer, dialogue(*turns)) == ["Mq7Zx0xZ<|im_end|>"]
+    with pytest.raises(ValueError, match="looks like the marks of fsft"):
+        both(sentence_tokenizer, dialogue(*turns), LOOKS_INTO_QUESTIONS)
+
+
 TEXTS = st.sampled_from(
     ["a", " a\n", "<|im_end|>", "<think>\nb\n</think>\n\na", "助手", "Mq7Zx0xZ"]
 )
