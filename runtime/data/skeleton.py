@@ -78,6 +78,8 @@ class _Builder:
         self.template, self.dialogue, self.tools = template, dialogue, tools
         self.text = template.write(dialogue.messages, tools)
         self.gaps, self.order = _parted(self.text)
+        if any(mark >= len(dialogue.owners) for mark in self.order):
+            raise ValueError("the dialogue holds text that looks like the marks of fsft")
         self.known: dict[tuple[str, str, int], tuple[int, int]] = {}
 
     def build(self) -> Skeleton:
@@ -146,7 +148,8 @@ class _Builder:
     def _bare_answer(self, index: int) -> tuple[Place, Place] | None:
         """An answer none of whose text is marked here; None where there is nothing to learn."""
         asked, answered = self._asked(index), self._answered(index)
-        if any(self.dialogue.owners[mark] == index for mark in _parted(answered)[1]):
+        own = {mark for mark, owner in enumerate(self.dialogue.owners) if owner == index}
+        if own.intersection(_parted(answered)[1]):
             raise _untold(index, "the template leaves it out once more turns follow")
         if not says_something(self.dialogue.messages[index]):
             return None

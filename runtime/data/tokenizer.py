@@ -148,9 +148,10 @@ def _texts(data: Data) -> Iterator[str]:
     for source in data.train:
         uncounted = SourceCounts(source.path, source.format)
         for placed in read_samples(source, data, uncounted):
-            yield from (message["content"] for message in placed.sample.messages)
-            if placed.sample.text:
-                yield placed.sample.text
+            sample = placed.sample
+            yield from (turn["content"] for turn in (*sample.messages, *sample.rejected))
+            if sample.text:
+                yield sample.text
 
 
 def _require_template(tokenizer: Any, data: Data) -> None:

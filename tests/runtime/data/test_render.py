@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsft.recipes.schema import Data, Source
+from fsft.recipes.shipped import shipped_templates
+from fsft.runtime.data.chat_template import chat_template
 from fsft.runtime.data.render import Rendered, render, render_rejected
 from fsft.runtime.data.sample import Message, Sample
 from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer_of
@@ -289,6 +291,13 @@ def test_where_an_answer_cannot_be_told_words_say_why(
         render(dialogue(*TWO), sentence_tokenizer, data(), template)
 
 
+def test_text_that_looks_like_a_mark_is_no_mark(sentence_tokenizer: Any) -> None:
+    turns = ("user: /short Mq7Zx7xZ", "assistant: Mq7Zx0xZ")
+    assert both(sentence_tokenizer, dialogue(*turns)) == ["Mq7Zx0xZ<|im_end|>"]
+    with pytest.raises(ValueError, match="looks like the marks of fsft"):
+        both(sentence_tokenizer, dialogue(*turns), LOOKS_INTO_QUESTIONS)
+
+
 TEXTS = st.sampled_from(
     ["a", " a\n", "<|im_end|>", "<think>\nb\n</think>\n\na", "助手", "Mq7Zx0xZ"]
 )
@@ -309,3 +318,26 @@ def test_what_is_learned_is_what_the_template_adds_to_the_prompt(
             start = len("".join(written)) + len("<|im_start|>assistant\n")
             expected.append((start, start + len(content) + len("<|im_end|>")))
     assert rendered.learned == tuple(expected)
+
+
+@given(
+    st.sampled_from([*shipped_templates()]),
+    st.booleans(),
+    st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4),
+)
+def test_an_answer_begins_where_the_prompt_ends_in_every_shipped_template(
+    sentence_tokenizer: Any, name: str, has_system: bool, exchanges: list[tuple[str, str]]
+) -> None:
+    turns = [{"role": "system", "content": "s"}] if has_system else []
+    for question, answer in exchanges:
+        turns.append({"role": "user", "content": question})
+        turns.append({"role": "assistant", "content": answer})
+    template = template_text(name)
+    rendered = render(Sample(messages=tuple(turns)), sentence_tokenizer, data(), template)
+    write = chat_template(sentence_tokenizer, template).write
+    answers = [index for index, turn in enumerate(turns) if turn["role"] == "assistant"]
+    prompts = [write(turns[:index], asks=True) for index in answers]
+    assert [start for start, _ in rendered.learned] == [len(prompt) for prompt in prompts]
+    assert all(rendered.text.startswith(prompt) for prompt in prompts)
+    for index, (start, end) in zip(answers, rendered.learned, strict=True):
+        assert turns[index]["content"].strip() in rendered.text[start:end]
