@@ -54,7 +54,9 @@ class TextTokenizer:
         """The tokenizers.Tokenizer."""
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_str(self.definition)
+        made = Tokenizer.from_str(self.definition)
+        give_memory_back()
+        return made
 
     def __len__(self) -> int:
         return int(self.reference.get_vocab_size(with_added_tokens=True))
@@ -104,7 +106,7 @@ def _from_definition(
         plain = {**parts, "truncation": None, "padding": None}
         definition = json.dumps(plain, ensure_ascii=False)
     special = _special_tokens(settings)
-    return TextTokenizer(
+    made = TextTokenizer(
         definition,
         added_tokens=[token["content"] for token in parts["added_tokens"]],
         byte_lengths=_byte_lengths(parts),
@@ -115,6 +117,9 @@ def _from_definition(
         special_tokens=special,
         chat_template=chat_template,
     )
+    del parts
+    give_memory_back()
+    return made
 
 
 def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:

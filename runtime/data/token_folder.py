@@ -20,6 +20,7 @@ from fsft.runtime.data.info import (
     whole_info,
     write_info,
 )
+from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.tokenize import Progress, SplitTokens, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
@@ -50,8 +51,9 @@ def write_token_folder(
                 )
             )
     with resumed_folder(out, fingerprint) as folder:
-        tokenizer = saved_tokenizer(recipe, folder)
+        saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
+        tokenizer = text_tokenizer(saved)
         made = {
             "by": "fsft data tokenize",
             "fingerprint": fingerprint,

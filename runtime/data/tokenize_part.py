@@ -23,11 +23,11 @@ from fsft.runtime.data.parts import Part
 from fsft.runtime.data.sample_batch import SampleBatch, to_columns
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, samples_in
 from fsft.runtime.data.store import token_writer
-from fsft.runtime.data.text_tokenizer import give_memory_back, text_tokenizer
+from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.token_rows import read_token_rows
 from fsft.runtime.run_directory import write_json
 
-WINDOW_CHARACTERS = 1 << 21
+WINDOW_CHARACTERS = 1 << 20
 WINDOW_SAMPLES = 1 << 13
 """Samples that are encoded together and stand in one row group; either bounds memory."""
 
@@ -75,7 +75,6 @@ class PartTokenizer:
         self._folder, self._data, self._schemas = folder, data, schemas
         self.tokenizer = text_tokenizer(folder / "tokenizer")
         self._encoder = Encoder(self.tokenizer)
-        give_memory_back()
 
     def tokenize(self, task: PartTask) -> PartCounts:
         """Write the part's file and its counts, unless that was done before; returns the counts."""

@@ -9,7 +9,7 @@ from fsft.recipes.schema import Data, Recipe, Source
 from fsft.recipes.shipped import shipped_templates
 from fsft.runtime.data.chat_template import template_tokens, template_warnings, turn_ends
 from fsft.runtime.data.samples import SourceCounts, read_samples, source_format
-from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
+from fsft.runtime.data.text_tokenizer import TextTokenizer
 from fsft.runtime.processes import in_child
 from fsft.runtime.run_directory import replacing_folder
 
@@ -36,15 +36,15 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     return tokenizer
 
 
-def saved_tokenizer(recipe: Recipe, folder: Path) -> TextTokenizer:
-    """The tokenizer of the run as it is in `folder`/tokenizer, made and put there if need be.
+def saved_tokenizer(recipe: Recipe, folder: Path) -> Path:
+    """Where the tokenizer of the run is in `folder`, made and put there if need be.
 
     Raises Refused when there is none, or none that has what the data needs.
     """
     target = folder / "tokenizer"
     if not target.exists():
         in_child(_save_tokenizer, recipe, target)
-    return text_tokenizer(target)
+    return target
 
 
 def _save_tokenizer(recipe: Recipe, target: Path) -> None:
