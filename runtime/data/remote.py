@@ -29,29 +29,25 @@ def find_remote(url: str) -> tuple[list["DataFile"], bool]:
 
     Raises Refused where there are none, they cannot be reached, or a backend is not installed.
     """
-    from fsft.runtime.data.files import make_file
-
     with told(url):
         fs, path = _file_system(url)
         # A server of web pages takes any address for a folder of links.
-        if read_name(url) and not (is_folder := _is_folder(fs, url, path)):
-            info = fs.info(path)
-            return [make_file(url, info.get("size") or 0, _version(info))], is_folder
+        if read_name(url) and (is_web(url) or not fs.isdir(path)):
+            return [_file(url, fs.info(path))], False
         # There, deeper means the whole of a web site.
         found = fs.find(path, maxdepth=1 if is_web(url) else None, detail=True)
         if not found and not fs.exists(path):
             raise Refused(Problem(file=url, reason="there is no such file or folder."))
-        if not read_name(url) and list(found) == [path]:
-            # Refused, because of its name.
-            make_file(url, 0)
-        names = [name for name in sorted(found) if _is_data(name, path)]
-        # A list of links says neither size nor time.
-        infos = [fs.info(name) if is_web(url) else found[name] for name in names]
-        sized = [
-            (make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info)), info)
-            for name, info in zip(names, infos, strict=True)
-        ]
-    return [file for file, info in sized if info.get("size") != 0 or not file.is_plain_text], True
+        if list(found) == [path]:
+            return [_file(url, found[path])], False
+        files = []
+        for name in sorted(name for name in found if _is_data(name, path)):
+            # A list of links says neither size nor time.
+            info = fs.info(name) if is_web(url) else found[name]
+            file = _file(fs.unstrip_protocol(name), info)
+            if info.get("size") != 0 or not file.is_plain_text:
+                files.append(file)
+    return files, True
 
 
 class RemoteFile(io.RawIOBase):
@@ -61,7 +57,6 @@ class RemoteFile(io.RawIOBase):
         with told(url):
             fs, path = _file_system(url)
             self._file: Any = fs.open(path, "rb")
-        self._url = url
 
     def readinto(self, buffer: Any) -> int:
         with _as_os_error():
@@ -128,8 +123,10 @@ def _file_system(url: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
-def _is_folder(fs: Any, url: str, path: str) -> bool:
-    return not is_web(url) and bool(fs.isdir(path))
+def _file(url: str, info: Mapping[str, Any]) -> "DataFile":
+    from fsft.runtime.data.files import make_file
+
+    return make_file(url, info.get("size") or 0, _version(info))
 
 
 def _is_data(name: str, folder: str) -> bool:

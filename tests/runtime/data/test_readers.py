@@ -264,10 +264,14 @@ def test_a_column_that_is_there_twice_is_told(tmp_path: Path) -> None:
 
 def test_a_value_that_python_cannot_hold_breaks_its_row_alone(tmp_path: Path) -> None:
     text = pa.array([b"good", b"\xff\xfe", b"fine"], pa.binary()).cast(pa.string(), safe=False)
-    pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
-    rows = list(read_rows(tmp_path / "a.parquet"))
-    assert [row.value for row in rows] == [{"text": "good"}, None, {"text": "fine"}]
-    assert errors(local_file(tmp_path / "a.parquet")) == [(2, "is not UTF-8 text")]
+    table = pa.table({"text": text})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    for path in tmp_path.iterdir():
+        rows = list(read_rows(path))
+        assert [row.value for row in rows] == [{"text": "good"}, None, {"text": "fine"}]
+        assert errors(local_file(path)) == [(2, "is not UTF-8 text")]
 
 
 def test_nulls_and_nested_columns_are_python_values(tmp_path: Path) -> None:
