@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.runtime.data.chat_template import turn_ends
 from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.encode_samples import SampleEncoder
 from fsft.runtime.data.engines import EngineDiffers, Reference
@@ -59,7 +60,7 @@ class PartCounts:
     num_tokens: int = 0
     num_label_tokens: int = 0
     ends_learned: bool = False
-    """An end-of-text token is learned somewhere."""
+    """A token that ends texts, or answers in the chat template, is learned somewhere."""
     engine: str = ""
     trouble: str = ""
     """Why a fast engine was given up; empty where it was not."""
@@ -75,6 +76,11 @@ class PartTokenizer:
         self._folder, self._data, self._schemas = folder, data, schemas
         self.tokenizer = text_tokenizer(folder / "tokenizer")
         self._encoder = Encoder(self.tokenizer)
+        self._ends = [
+            index
+            for token in (self.tokenizer.eos_token, *turn_ends(self.tokenizer.chat_template or ""))
+            if token and (index := self.tokenizer.reference.token_to_id(token)) is not None
+        ]
 
     def tokenize(self, task: PartTask) -> PartCounts:
         """Write the part's file and its counts, unless that was done before; returns the counts."""
@@ -128,8 +134,7 @@ class PartTokenizer:
             learned = side.learned & tokens_kept
             counts.num_tokens += int(tokens_kept.sum())
             counts.num_label_tokens += int(learned.sum())
-            ends = side.tokens.ids == self.tokenizer.eos_token_id
-            counts.ends_learned |= bool((ends & learned).any())
+            counts.ends_learned |= bool(np.isin(side.tokens.ids[learned], self._ends).any())
         return to_columns(batch, kept, schema)
 
 
