@@ -131,7 +131,7 @@ def test_what_was_done_before_a_kill_is_not_done_again(folder: Path, small_parts
 @pytest.mark.slow
 def test_a_killed_command_goes_on_and_ends_with_the_same_files(tmp_path: Path) -> None:
     """SIGKILL in the middle, of the command and of all its workers."""
-    write_jsonl(tmp_path / "train.jsonl", rows(1000) * 500)
+    write_jsonl(tmp_path / "train.jsonl", rows(1000) * 300)
     (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
     workers = ("--set", "data.workers=2", "--set", "data.sequence_length=256")
     command = fsft_command("data", "tokenize", "tiny.toml", *workers)
@@ -153,7 +153,7 @@ def test_a_killed_command_goes_on_and_ends_with_the_same_files(tmp_path: Path) -
     assert not (tmp_path / "killed").exists()
     assert start("killed").wait(300) == 0
     names = [file.name for file in sorted((tmp_path / "whole" / "train").glob("*.parquet"))]
-    assert len(names) > 2
+    assert len(names) > 1
     for name in names:
         whole, other = (tmp_path / out / "train" / name for out in ("whole", "killed"))
         assert whole.read_bytes() == other.read_bytes()
