@@ -94,11 +94,12 @@ def whole(source: Source) -> Part:
 def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[PlacedSample]:
     """The samples of a source that say something; everything else is added to `counts`.
 
-    Raises Refused as samples_in does.
+    Rows that are token ids already hold none. Raises Refused as samples_in does.
     """
     part = whole(source)
     data_format = source.format if source.format != "auto" else first_format(part, source.columns)
-    yield from samples_in(part, data_format, source, data, counts)
+    if data_format != "tokens":
+        yield from samples_in(part, data_format, source, data, counts)
 
 
 def samples_in(

@@ -89,3 +89,9 @@ def test_each_row_and_each_part_of_a_split_one_is_counted_once(
     else:
         assert counts["num_too_long"] == 1
         assert counts["num_split"] >= 2
+
+
+def test_rows_of_token_ids_hold_no_samples(tmp_path: Path) -> None:
+    source = Source(path=str(write_jsonl(tmp_path / "ids.jsonl", [{"input_ids": [1, 2]}])))
+    counts = SourceCounts(source.path, "tokens")
+    assert list(read_samples(source, Data(train=[source]), counts)) == []
