@@ -222,16 +222,15 @@ class WizardApp(InOrderApp[Result]):
 
     def action_undo(self) -> None:
         """One answer back."""
-        self._travel(self.history.undo(), "nothing to undo")
+        self.soon(lambda: self._travel(self.history.undo(), "nothing to undo"))
 
     def action_redo(self) -> None:
         """One answer forward again."""
-        self._travel(self.history.redo(), "nothing to redo")
+        self.soon(lambda: self._travel(self.history.redo(), "nothing to redo"))
 
     def action_reset(self) -> None:
         """The default of the question that has the focus."""
-        if self._question:
-            self._change(self.draft.answer(self._question.key, ""))
+        self.soon(self._reset)
 
     def action_start_over(self) -> None:
         """Forget all answers; undo brings them back."""
@@ -291,6 +290,10 @@ class WizardApp(InOrderApp[Result]):
         yield from super().get_system_commands(screen)
 
     # What follows from it
+
+    def _reset(self) -> None:
+        if self._question:
+            self._change(self.draft.answer(self._question.key, ""))
 
     def _change(self, draft: Draft, key: str = "") -> None:
         self._travel(self.history.change(draft, key))

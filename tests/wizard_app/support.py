@@ -77,7 +77,7 @@ class Person:
     async def settle(self, seconds: float = 0.05) -> None:
         """Wait for keys that wait for their turn, and for what comes of itself."""
         await self.pilot.pause()
-        while self.app._is_waiting:
+        while self.app._is_waiting and not self.app._exit:
             await self.pilot.pause()
         await self.pilot.pause(seconds)
 
