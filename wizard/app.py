@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -51,6 +53,11 @@ KEEP_SECONDS = 0.2
 """How long typing pauses before the draft is written down."""
 MEASURE_SECONDS = 0.4
 """How long typing pauses before the data is looked at."""
+
+ALONE_SECONDS = 1.0
+"""How often it is looked whether the browser's server is still there."""
+LAST_SECONDS = 3.0
+"""The longest that an end from outside may take."""
 
 Measure = Callable[[Recipe, Path], Awaitable[DataFacts]]
 
@@ -108,6 +115,7 @@ class WizardApp(InOrderApp[Result]):
         self._measure = measure
         self._measured_key = ""
         self._notice = notice
+        self._server = os.getppid()
         self._seen: frozenset[Step] = frozenset()
         self._question: Question | None = None
         self._keep_timer: Timer | None = None
@@ -145,6 +153,8 @@ class WizardApp(InOrderApp[Result]):
         with suppress(NotImplementedError, RuntimeError):
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 asyncio.get_running_loop().add_signal_handler(number, self._end)
+        if self.is_web:
+            self.set_interval(ALONE_SECONDS, self._end_alone)
         if self._notice:
             self.notify(self._notice, timeout=8)
 
@@ -212,16 +222,15 @@ class WizardApp(InOrderApp[Result]):
 
     def action_undo(self) -> None:
         """One answer back."""
-        self._travel(self.history.undo(), "nothing to undo")
+        self.soon(lambda: self._travel(self.history.undo(), "nothing to undo"))
 
     def action_redo(self) -> None:
         """One answer forward again."""
-        self._travel(self.history.redo(), "nothing to redo")
+        self.soon(lambda: self._travel(self.history.redo(), "nothing to redo"))
 
     def action_reset(self) -> None:
         """The default of the question that has the focus."""
-        if self._question:
-            self._change(self.draft.answer(self._question.key, ""))
+        self.soon(self._reset)
 
     def action_start_over(self) -> None:
         """Forget all answers; undo brings them back."""
@@ -281,6 +290,10 @@ class WizardApp(InOrderApp[Result]):
         yield from super().get_system_commands(screen)
 
     # What follows from it
+
+    def _reset(self) -> None:
+        if self._question:
+            self._change(self.draft.answer(self._question.key, ""))
 
     def _change(self, draft: Draft, key: str = "") -> None:
         self._travel(self.history.change(draft, key))
@@ -386,6 +399,15 @@ class WizardApp(InOrderApp[Result]):
     def _end(self) -> None:
         self._keep()
         self.exit()
+        # Where the terminal itself is gone, Textual waits for it for ever.
+        last_resort = threading.Timer(LAST_SECONDS, os._exit, [1])
+        last_resort.daemon = True
+        last_resort.start()
+
+    def _end_alone(self) -> None:
+        """In a browser: where the server of the page was killed, nothing else tells of it."""
+        if os.getppid() != self._server:
+            self._end()
 
     async def _write(self, *, run: bool) -> None:
         if len(self.screen_stack) > 1:

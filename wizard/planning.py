@@ -55,7 +55,9 @@ def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planni
         path = "" if isinstance(error, Refused) else recipe.model.path or ""
         is_hub_id = "/" in path and not is_local(path, folder)
         could_be = matching_names(path) if path and not is_hub_id else []
-        if could_be:
+        if len(could_be) == 1:
+            error = RecipeError(Problem(reason=f"`{path}` is no model.", nearest=could_be[0]))
+        elif could_be:
             reason = f"`{path}` could be any of {len(could_be)} models of the catalogue."
             error = RecipeError(Problem(reason=reason))
         return _no_plan(error, "model.path", are_wrong=not is_hub_id)

@@ -70,6 +70,15 @@ def test_what_cannot_be_a_path_is_a_problem_of_its_question(key: str) -> None:
     assert list(look(draft, NO_GPU).problems) == [key]
 
 
+@pytest.mark.parametrize(
+    ("typed_so_far", "said"),
+    [("qwen2.5-0.5", "Did you mean `Qwen/Qwen2.5-0.5B`?"), ("qwen2.5", "could be any of")],
+)
+def test_part_of_a_name_is_told_what_it_could_become(typed_so_far: str, said: str) -> None:
+    (problem,) = look(Draft().answer("model.path", typed_so_far), NO_GPU).problems["model.path"]
+    assert said in str(problem)
+
+
 def test_a_missing_file_is_a_problem_of_its_question() -> None:
     outlook = look(Draft().answer("data.train", "none.jsonl"), NO_GPU)
     assert outlook.first_trouble == "data"

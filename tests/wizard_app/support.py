@@ -53,7 +53,7 @@ class Person:
         """One key after the other, each when the one before has had its effect."""
         for key in keys:
             self.strike(key)
-            await self.pilot.pause()
+            await self.settle(0)
         await self.pilot.pause()
 
     async def hurry(self, *keys: str) -> None:
@@ -75,8 +75,10 @@ class Person:
         self.app.post_message(Key(name, key if len(key) == 1 else None))
 
     async def settle(self, seconds: float = 0.05) -> None:
-        """Wait for what comes of itself."""
+        """Wait for keys that wait for their turn, and for what comes of itself."""
         await self.pilot.pause()
+        while self.app._is_waiting and not self.app._exit:
+            await self.pilot.pause()
         await self.pilot.pause(seconds)
 
     async def answer(self, key: str, text: str) -> None:

@@ -151,6 +151,10 @@ def test_a_key_puts_the_default_back() -> None:
         person.field("parallel.zero").focus_control()
         await person.press("right", "ctrl+r")
         assert person.shown("parallel.zero") == "auto"
+        person.field("parallel.global_batch").focus_control()
+        await person.settle()
+        await person.hurry(*"999", "ctrl+r", *"32", "ctrl+z", *"64")
+        assert person.app.draft.answers == {"parallel.global_batch": "64"}
 
     use(reset)
 

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from fsft.wizard import autosave
 from tests.support import fsft, write_tiny_recipe
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
@@ -104,7 +106,9 @@ def terminal(folder: Path) -> Iterator[Terminal]:
     """A shell in the empty folder."""
     opened = Terminal(folder)
     yield opened
-    opened.close()
+    with suppress(subprocess.CalledProcessError):
+        # Closed by the test itself, perhaps.
+        opened.close()
 
 
 def test_from_the_shell_to_a_recipe_that_is_checked_and_back(
@@ -168,6 +172,21 @@ def test_however_it_ends_the_terminal_is_as_before_and_the_draft_comes_back(
     assert "7.62B parameters" in terminal.screen()
     terminal.press("C-q")
     terminal.shows("The draft is kept")
+
+
+def test_a_wizard_whose_terminal_is_closed_ends_and_keeps_the_draft(
+    terminal: Terminal, folder: Path
+) -> None:
+    terminal.enter("fsft wizard")
+    terminal.shows("Which model?")
+    terminal.type("Qwen/Qwen2.5-7B")
+    terminal.shows("7.62B parameters")
+    wizard = terminal.wizard()
+    terminal.close()
+    wizard.wait(SECONDS)
+    draft = autosave.kept_draft(None)
+    assert draft
+    assert draft.answers == {"model.path": "Qwen/Qwen2.5-7B"}
 
 
 @pytest.mark.slow

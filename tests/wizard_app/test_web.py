@@ -33,8 +33,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def port(folder: Path) -> Iterator[int]:
-    """The port of a wizard that is served in the empty folder."""
+def server(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
+    """The port of a wizard that is served in the empty folder, and the server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = int(free.getsockname()[1])
     server = subprocess.Popen(
@@ -50,12 +50,37 @@ def port(folder: Path) -> Iterator[int]:
         assert time.monotonic() < end
         time.sleep(0.05)
     assert _listening(server.pid) == [("127.0.0.1", number)]
-    yield number
-    family = psutil.Process(server.pid).children(recursive=True)
+    own = psutil.Process(server.pid)
+    yield number, own
+    family = own.children(recursive=True) if own.is_running() else []
     for process in [*family, server]:
         process.terminate()
     psutil.wait_procs(family, timeout=SECONDS)
     server.communicate(timeout=SECONDS)
+
+
+@pytest.fixture
+def port(server: tuple[int, psutil.Process]) -> int:
+    """The port of a wizard that is served in the empty folder."""
+    return server[0]
+
+
+def test_a_wizard_whose_server_was_killed_ends_too(server: tuple[int, psutil.Process]) -> None:
+    port, process = server
+
+    async def start_and_kill() -> list[psutil.Process]:
+        import aiohttp
+
+        address = f"ws://127.0.0.1:{port}/ws?width=80&height=24"
+        async with aiohttp.ClientSession() as http, http.ws_connect(address) as link:
+            await link.receive(timeout=SECONDS)
+            (wizard,) = process.children()
+            process.kill()
+            return [wizard]
+
+    started = asyncio.run(start_and_kill())
+    _, alive = psutil.wait_procs(started, timeout=SECONDS)
+    assert not alive
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")

@@ -123,12 +123,11 @@ class Field(Vertical):
         if isinstance(control, Choice):
             control.value = text
         elif control.value != text:
-            is_selected = bool(control.value) and control.selection == (0, len(control.value))
             with control.prevent(Input.Changed):
                 control.value = text
             end = len(text) if control.has_focus else 0
-            # What is typed next goes in the place of what nobody has touched.
-            control.selection = Selection(0 if is_selected else end, end)
+            # What is typed next goes behind an answer, but in the place of a default.
+            control.selection = Selection(end if self._given else 0, end)
 
     def focus_control(self) -> None:
         """Put the cursor where the answer is typed."""

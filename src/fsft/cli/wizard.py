@@ -231,7 +231,8 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
         rest.remove(str(options.web))
     try:
         Server(
-            join([sys.executable, "-m", "fsft", "wizard", *rest]),
+            # Without a shell between them, each sees when the other ends.
+            f"exec {join([sys.executable, '-m', 'fsft', 'wizard', *rest])}",
             "127.0.0.1",
             options.web,
             title="fsft wizard",
