@@ -7,8 +7,10 @@ from fsft.runtime.data.encode import Mask, TokenBatch
 from fsft.runtime.data.engines import TokenIds
 from fsft.runtime.data.samples import SourceCounts
 
+Lengths = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-def lengths_of(batch: TokenBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+
+def lengths_of(batch: TokenBatch) -> Lengths:
     """The tokens of each sample."""
     return np.diff(batch.tokens.bounds)
 
@@ -20,19 +22,19 @@ def has_labels(batch: TokenBatch) -> Mask:
     return before[bounds[1:]] > before[bounds[:-1]]
 
 
-def truncated(batch: TokenBatch, length: int) -> TokenBatch:
-    """The first `length` tokens of each sample."""
-    kept = _places(batch) < length
+def truncated(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
+    """The first `length` tokens of each sample; one length for all, or one for each."""
+    kept = _places(batch) < _of_tokens(batch, length)
     bounds = np.concatenate([[0], np.cumsum(np.minimum(lengths_of(batch), length))])
     return TokenBatch(TokenIds(batch.tokens.ids[kept], bounds), batch.learned[kept])
 
 
-def chopped(batch: TokenBatch, length: int) -> TokenBatch:
-    """Each sample as pieces of `length` tokens, the last one shorter.
+def chopped(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
+    """Each sample as pieces of `length` tokens, the last one shorter; `length` as in truncated.
 
     The first token of a piece has nothing before it and is not learned.
     """
-    begins = _places(batch) % length == 0
+    begins = _places(batch) % _of_tokens(batch, length) == 0
     bounds = np.append(np.flatnonzero(begins), len(begins)).astype(np.int64)
     return TokenBatch(TokenIds(batch.tokens.ids, bounds), batch.learned & ~begins)
 
@@ -50,7 +52,12 @@ def fitted(batch: TokenBatch, data: Data, counts: SourceCounts) -> TokenBatch:
     return pieces
 
 
-def _places(batch: TokenBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _places(batch: TokenBatch) -> Lengths:
     """The place of each token in its sample, from 0."""
     starts = np.repeat(batch.tokens.bounds[:-1], lengths_of(batch))
     return np.arange(len(batch.tokens.ids)) - starts
+
+
+def _of_tokens(batch: TokenBatch, length: int | Lengths) -> int | Lengths:
+    """A length for each sample as one for each token."""
+    return length if isinstance(length, int) else np.repeat(length, lengths_of(batch))

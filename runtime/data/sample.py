@@ -10,6 +10,9 @@ A turn may also have `tool_calls`, `tool_call_id`, `name`, `reasoning_content`, 
 where the turn is not learned, 1 where it is, whoever speaks.
 """
 
+IMAGE_TAG = "<image>"
+"""Where an image stands in the text."""
+
 
 @dataclass(frozen=True)
 class Sample:

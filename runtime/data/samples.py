@@ -129,7 +129,7 @@ def fill_in(sample: Sample, variables: Mapping[str, str]) -> Sample:
     messages = tuple(
         {**message, "content": filled(message["content"])} for message in sample.messages
     )
-    return Sample(messages=messages, text=filled(sample.text))
+    return replace(sample, messages=messages, text=filled(sample.text))
 
 
 def _sample(row: Row, data_format: DataFormat) -> Sample:

@@ -1,6 +1,7 @@
 """The shapes a row may have, and the one that fsft works with: a dialogue or a text."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fsft.recipes.schema import DataFormat
@@ -21,7 +22,7 @@ _SHAREGPT_ROLES = {
 def detect_format(row: Any) -> DataFormat | None:
     """The shape of a row by its keys; None when it is none of the known ones.
 
-    A row that also holds preferences or images is not taken for a plain dialogue: what it is about
+    A row that also holds preferences is not taken for a plain dialogue: what it is about
     would be lost. A format named in the recipe overrides that.
     """
     if not isinstance(row, Mapping) or _OTHER_KEYS & row.keys():
@@ -45,16 +46,18 @@ def known_shapes() -> str:
 
 
 def _from_messages(row: Mapping[str, Any]) -> Sample:
-    return _dialogue(row["messages"], role_key="role", content_key="content", roles=_same(ROLES))
+    sample = _dialogue(row["messages"], role_key="role", content_key="content", roles=_same(ROLES))
+    return replace(sample, images=tuple(row.get("images") or ()))
 
 
 def _from_sharegpt(row: Mapping[str, Any]) -> Sample:
     sample = _dialogue(
         row["conversations"], role_key="from", content_key="value", roles=_SHAREGPT_ROLES
     )
+    sample = replace(sample, images=tuple(row.get("images") or ()))
     if system := row.get("system"):
         turn = {"role": "system", "content": _text(system, "system")}
-        return Sample(messages=(turn, *sample.messages))
+        return replace(sample, messages=(turn, *sample.messages))
     return sample
 
 
@@ -120,7 +123,7 @@ def _same(names: tuple[str, ...]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-_OTHER_KEYS = {"chosen", "rejected", "images", "videos", "audios"}
+_OTHER_KEYS = {"chosen", "rejected", "videos", "audios"}
 
 _KEYS: dict[DataFormat, set[str]] = {
     "messages": {"messages"},

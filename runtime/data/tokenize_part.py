@@ -19,6 +19,8 @@ from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.encode_samples import SampleEncoder
 from fsft.runtime.data.engines import EngineDiffers, Reference
 from fsft.runtime.data.fitting import has_labels, lengths_of
+from fsft.runtime.data.images.expand import ImageTexts
+from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.parts import Part
 from fsft.runtime.data.sample_batch import SampleBatch, to_columns
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, samples_in
@@ -30,6 +32,9 @@ from fsft.runtime.run_directory import write_json
 WINDOW_CHARACTERS = 1 << 21
 WINDOW_SAMPLES = 1 << 13
 """Samples that are encoded together and stand in one row group; either bounds memory."""
+
+CHARACTERS_OF_IMAGE = 1 << 14
+"""About what the tokens of an image take as text."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class PartTokenizer:
         self._folder, self._data, self._schemas = folder, data, schemas
         self.tokenizer = text_tokenizer(folder / "tokenizer")
         self._encoder = Encoder(self.tokenizer)
+        self._images = ImageProcessor.load(folder / "tokenizer")
         give_memory_back()
 
     def tokenize(self, task: PartTask) -> PartCounts:
@@ -111,7 +117,8 @@ class PartTokenizer:
                 task.part, source, self._data, counts, vocab_size=len(self.tokenizer)
             )
             return
-        samples = SampleEncoder(task.part, self._data, self.tokenizer, encoder, counts)
+        images = ImageTexts(self._images, self.tokenizer, source) if self._images else None
+        samples = SampleEncoder(task.part, self._data, self.tokenizer, encoder, counts, images)
         for window in _windows(samples_in(task.part, self._data, task.format, counts)):
             yield samples.encode(window)
 
@@ -153,6 +160,7 @@ def _windows(samples: Iterator[PlacedSample]) -> Iterator[list[PlacedSample]]:
     for placed in samples:
         window.append(placed)
         num_characters += placed.sample.num_characters
+        num_characters += CHARACTERS_OF_IMAGE * len(placed.sample.images)
         if num_characters >= WINDOW_CHARACTERS or len(window) == WINDOW_SAMPLES:
             yield window
             window, num_characters = [], 0

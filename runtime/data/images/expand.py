@@ -1,0 +1,159 @@
+"""Images in the text that the tokenizer sees: as many tokens as the model's processor makes.
+
+Before a dialogue is rendered, each IMAGE_TAG becomes what the chat template writes for an image;
+afterwards the one token in it becomes as many as the image takes.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Source
+from fsft.runtime.data.images.family import ImageText
+from fsft.runtime.data.images.files import from_folder, image_folder, image_size, located
+from fsft.runtime.data.images.ids import ImageIds
+from fsft.runtime.data.images.processor import ImageProcessor
+from fsft.runtime.data.render import Rendered, Span
+from fsft.runtime.data.sample import IMAGE_TAG, Message, Sample
+from fsft.runtime.data.text_tokenizer import TextTokenizer
+
+_BEFORE, _AFTER = "Bq8Wv", "Kj3Zt"
+"""Texts around an image, to see what a template writes between them."""
+
+
+class ImageTexts:
+    """Writes the images of a source's samples."""
+
+    def __init__(self, processor: ImageProcessor, tokenizer: TextTokenizer, source: Source) -> None:
+        """Raise Refused where tokenizer or chat template do not suit images."""
+        self._processor, self._source = processor, source
+        self._form = form_in_template(tokenizer.chat_template, processor.text)
+        self.ids = ImageIds(processor.text, tokenizer)
+
+    def placed(self, sample: Sample, file: str) -> Sample:
+        """The sample with its images named from `image_folder` on, not from its file."""
+        names = tuple(from_folder(name, file, self._source) for name in sample.images)
+        return replace(sample, images=names)
+
+    def written(self, sample: Sample) -> Sample:
+        """The sample with each IMAGE_TAG as its chat template would write an image."""
+        return replace(
+            sample,
+            messages=self.written_turns(sample.messages),
+            rejected=self.written_turns(sample.rejected),
+            text=sample.text.replace(IMAGE_TAG, self._form),
+        )
+
+    def written_turns(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The same of turns alone."""
+        return tuple(
+            {**message, "content": message["content"].replace(IMAGE_TAG, self._form)}
+            for message in messages
+        )
+
+    def expanded(self, rendered: Rendered, images: Sequence[str]) -> Rendered:
+        """The rendered text with as many tokens as the images take; none of them is learned.
+
+        Raises ValueError, naming the image, where one cannot be used, and where there are more or
+        fewer in the text.
+        """
+        return expand(rendered, self._num_tokens(images), self._processor.text)
+
+    def _num_tokens(self, images: Sequence[str]) -> list[int]:
+        folder, numbers = image_folder(self._source), []
+        for name in images:
+            size = image_size(located(name, folder))
+            try:
+                numbers.append(self._processor.num_tokens(size))
+            except ValueError as error:
+                raise ValueError(
+                    f"the image `{name}` of {size[0]}×{size[1]} pixels is no use to the model: "
+                    f"{error}"
+                ) from None
+        return numbers
+
+
+def expand(rendered: Rendered, num_tokens: Sequence[int], text: ImageText) -> Rendered:
+    """The rendered text with the image tokens that each image takes, and spans around them."""
+    matches = list(_whole(text).finditer(rendered.text))
+    if len(matches) != len(num_tokens):
+        raise ValueError(
+            f"the text has {len(matches)} places for images, and {len(num_tokens)} are given"
+        )
+    pieces: list[str] = []
+    places: list[tuple[Span, Span]] = []
+    end = length = 0
+    for match, number in zip(matches, num_tokens, strict=True):
+        before = rendered.text[end : match.start()]
+        image = match[0].replace(text.token, text.expanded(number))
+        pieces += [before, image]
+        start, length = length + len(before), length + len(before) + len(image)
+        end = match.end()
+        places.append((match.span(), (start, length)))
+    pieces.append(rendered.text[end:])
+    return Rendered("".join(pieces), tuple(_moved(rendered.learned, places)))
+
+
+def _moved(learned: Sequence[Span], places: Sequence[tuple[Span, Span]]) -> Iterator[Span]:
+    """The learned spans where they now are, without the images, which went to new places."""
+    for start, end in learned:
+        begin, shift = start, 0
+        for (old_start, old_end), (new_start, new_end) in places:
+            if old_end <= begin:
+                shift = new_end - old_end
+            elif old_start < end:
+                if begin < old_start:
+                    yield begin + shift, new_start
+                begin, shift = old_end, new_end - old_end
+        if begin < end:
+            yield begin + shift, end + shift
+
+
+@lru_cache
+def form_in_template(template: str | None, text: ImageText) -> str:
+    """What a chat template writes for an image; the family's own form where it knows none.
+
+    Raises Refused where it writes a turn with an image in another way than one with text.
+    """
+    parts = [
+        {"type": "text", "text": _BEFORE},
+        {"type": "image"},
+        {"type": "text", "text": _AFTER},
+    ]
+    written = _turn(template, parts)
+    found = re.search(f"{_BEFORE}(.*){_AFTER}", written, re.DOTALL)
+    if not found or found[1].count(text.token) != 1:
+        return text.in_template
+    if _turn(template, f"{_BEFORE}{found[1]}{_AFTER}") != written:
+        raise Refused(
+            Problem(
+                key="data.template",
+                reason="the chat template writes a turn with an image unlike one with text.",
+            )
+        )
+    return found[1]
+
+
+def _turn(template: str | None, content: Any) -> str:
+    """A turn as the template writes it; empty where it cannot."""
+    from jinja2 import TemplateError
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    try:
+        return str(
+            _compile_jinja_template(template or "").render(
+                messages=[{"role": "user", "content": content}], add_generation_prompt=False
+            )
+        )
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError):
+        return ""
+
+
+@lru_cache
+def _whole(text: ImageText) -> re.Pattern[str]:
+    """An image in rendered text, with the tokens around it where the template writes them."""
+    begin, token, end = map(re.escape, (text.begin, text.token, text.end))
+    return re.compile(f"(?:{begin})?{token}(?:{end})?")
