@@ -48,8 +48,8 @@ def test_each_shape_is_detected_and_read_as_a_dialogue(
     assert [(turn["role"], turn["content"]) for turn in sample.messages] == turns
 
 
-@pytest.mark.parametrize("extra", ["chosen", "rejected", "images"])
-def test_preferences_and_images_are_not_taken_for_plain_dialogues(extra: str) -> None:
+@pytest.mark.parametrize("extra", ["chosen", "rejected"])
+def test_preferences_are_not_taken_for_plain_dialogues(extra: str) -> None:
     assert detect_format({"messages": [], extra: []}) is None
 
 
