@@ -9,11 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from fsft.recipes.events import SampleShown
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
 from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
 from fsft.runtime.data.files import find_files
+from fsft.runtime.data.images.expand import ImageTexts
+from fsft.runtime.data.images.files import places_of
+from fsft.runtime.data.images.of_recipe import image_processor_of
+from fsft.runtime.data.images.shown import with_named_images
 from fsft.runtime.data.parts import Part, read_part
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.render import render
@@ -90,7 +93,9 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     data = recipe.data
     parts = [_read(source) for source in data.train]
     try:
-        tokenizer = text_tokenizer_of(make_tokenizer(recipe, _texts(parts, data)))
+        made = make_tokenizer(recipe, _texts(parts, data))
+        tokenizer = text_tokenizer_of(made)
+        processor = image_processor_of(recipe, made)
         if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
             raise Refused(
                 Problem(
@@ -105,13 +110,16 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     samples: list[ShownSample] = []
     encoder = Encoder(tokenizer)
     for part in parts:
-        encoded = [_encoded(row, part, data, tokenizer, encoder) for row in part.rows]
+        images = ImageTexts(processor, tokenizer, part.source) if processor else None
+        encoded = [_encoded(row, part, data, tokenizer, encoder, images) for row in part.rows]
         files.append(_counted(part, [_num_used(one, data) for one in encoded]))
-        usable = (one for one in encoded if one is not None)
-        samples.extend(
-            ShownSample(part.source.path, len(one.input_ids), _segments(one, tokenizer))
-            for one in islice(usable, num_samples - len(samples))
-        )
+        usable = ((o, r) for o, r in zip(encoded, part.rows, strict=True) if o is not None)
+        for one, row in islice(usable, num_samples - len(samples)):
+            shown = sample_shown(one, tokenizer)
+            if processor and (sample := _sample(row, part, data)):
+                places = places_of(sample.images, row.file, part.source)
+                shown = with_named_images(shown, processor.text, places)
+            samples.append(ShownSample(part.source.path, len(one.input_ids), shown.segments))
     return DataLook(files, samples)
 
 
@@ -167,13 +175,22 @@ def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
 
 
 def _encoded(
-    row: Row, part: _Part, data: Data, tokenizer: TextTokenizer, encoder: Encoder
+    row: Row,
+    part: _Part,
+    data: Data,
+    tokenizer: TextTokenizer,
+    encoder: Encoder,
+    images: ImageTexts | None,
 ) -> Encoded | None:
     sample = _sample(row, part, data)
-    if sample is None:
+    if sample is None or (sample.images and images is None):
         return None
     try:
-        return next(iter(encoder.encode([render(sample, tokenizer, data)])))
+        if images and sample.images:
+            rendered = images.rendered(sample, row.file, lambda s: render(s, tokenizer, data))
+        else:
+            rendered = render(sample, tokenizer, data)
+        return next(iter(encoder.encode([rendered])))
     except ValueError:
         return None
 
@@ -248,8 +265,3 @@ def _turns(sample: Sample, data: Data) -> list[tuple[str, bool]]:
         )
         for message in sample.messages
     ]
-
-
-def _segments(one: Encoded, tokenizer: TextTokenizer) -> list[tuple[str, bool]]:
-    shown: SampleShown = sample_shown(one, tokenizer)
-    return shown.segments

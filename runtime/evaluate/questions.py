@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsft.runtime.data.sample import Message, Sample
+from fsft.runtime.data.sample import IMAGE_TAG, Message, Sample
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,8 @@ class Question:
 
     messages: tuple[Message, ...]
     expected: str
+    images: tuple[str, ...] = ()
+    """The images that the turns show."""
 
     @property
     def text(self) -> str:
@@ -23,4 +25,6 @@ def questions_of(sample: Sample) -> Iterator[Question]:
     """One question for each assistant turn, with everything said before it."""
     for index, message in enumerate(sample.messages):
         if message["role"] == "assistant" and message["content"].strip():
-            yield Question(sample.messages[:index], message["content"].strip())
+            turns = sample.messages[:index]
+            number = sum(turn["content"].count(IMAGE_TAG) for turn in turns)
+            yield Question(turns, message["content"].strip(), sample.images[:number])

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from fsft.recipes.problems import Problem, Refused
+from fsft.runtime.data.images.processor import ImageProcessor
+from fsft.runtime.serve.image_prompts import ImagePrompts
 
 Dialogue = Sequence[Mapping[str, str]]
 """Turns with role and content; the model answers the last one."""
@@ -14,28 +16,33 @@ Dialogue = Sequence[Mapping[str, str]]
 class Answerer:
     """A model and its tokenizer, ready to answer."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        """Put a transformers model, with the tokenizer of its training, on the best device here."""
+    def __init__(self, model: Any, tokenizer: Any, images: ImageProcessor | None = None) -> None:
+        """Put a transformers model, with the tokenizer of its training, on the best device here.
+
+        `images`: its image processor, where it takes images.
+        """
         import torch
 
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.model = model.to(device).eval()
-        self.tokenizer = tokenizer
+        self.tokenizer, self.images = tokenizer, images
+        self._seeing = ImagePrompts(images, tokenizer) if images else None
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The model in a Hugging Face folder, in its stored type."""
         from safetensors import SafetensorError
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
+
+        from fsft.runtime.train.model import auto_class
 
         if not sys.stderr.isatty():
             disable_progress_bar()
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype="auto", local_files_only=True
-            )
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            model = auto_class(config).from_pretrained(folder, dtype="auto", local_files_only=True)
         except (OSError, ValueError, SafetensorError) as error:
             raise Refused(
                 Problem(
@@ -44,7 +51,7 @@ class Answerer:
                     example="finish the run first, with fsft run",
                 )
             ) from error
-        return cls(model, tokenizer)
+        return cls(model, tokenizer, ImageProcessor.load(folder))
 
     def answer(
         self,
@@ -54,16 +61,26 @@ class Answerer:
         batch_size: int,
         temperature: float = 0.0,
         on_progress: Callable[[int, int], None] | None = None,
+        images: Sequence[Sequence[str]] = (),
     ) -> list[str]:
-        """One answer for each dialogue, in their order; greedy at temperature 0."""
+        """One answer for each dialogue, in their order; greedy at temperature 0.
+
+        `images`: where the images of each dialogue are, if any has some. Raises Refused where a
+        dialogue cannot be asked.
+        """
         if dialogues and not self.tokenizer.chat_template:
             raise Refused("the model's tokenizer has no chat template, so it cannot be asked.")
-        prompts = [self._prompt_ids(dialogue) for dialogue in dialogues]
+        seen = list(images) or [()] * len(dialogues)
+        prompts = [
+            self._prompt_ids(dialogue, shown)
+            for dialogue, shown in zip(dialogues, seen, strict=True)
+        ]
         answers = [""] * len(prompts)
         done = 0
         for indexes in _batches([len(prompt) for prompt in prompts], batch_size):
             batch = [prompts[index] for index in indexes]
-            generated = self._generate(batch, max_new_tokens, temperature)
+            shown = [place for index in indexes for place in seen[index]]
+            generated = self._generate(batch, shown, max_new_tokens, temperature)
             for index, answer in zip(indexes, generated, strict=True):
                 answers[index] = answer
             done += len(indexes)
@@ -71,14 +88,22 @@ class Answerer:
                 on_progress(done, len(prompts))
         return answers
 
-    def _prompt_ids(self, dialogue: Dialogue) -> list[int]:
+    def _prompt_ids(self, dialogue: Dialogue, images: Sequence[str]) -> list[int]:
+        if images:
+            if self._seeing is None:
+                raise Refused("the model takes no images, and a question has some.")
+            return self._seeing.ids(dialogue, images)
         ids: list[int] = self.tokenizer.apply_chat_template(
             [dict(turn) for turn in dialogue], add_generation_prompt=True, return_dict=True
         )["input_ids"]
         return ids
 
     def _generate(
-        self, prompts: Sequence[list[int]], max_new_tokens: int, temperature: float
+        self,
+        prompts: Sequence[list[int]],
+        images: Sequence[str],
+        max_new_tokens: int,
+        temperature: float,
     ) -> list[str]:
         """Padding stands on the left, so that every answer begins right behind its prompt."""
         import torch
@@ -90,15 +115,17 @@ class Answerer:
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature}
+        input_ids = torch.tensor(ids, device=self.model.device)
         with torch.inference_mode():
             output = self.model.generate(
-                input_ids=torch.tensor(ids, device=self.model.device),
+                input_ids=input_ids,
                 attention_mask=torch.tensor(mask, device=self.model.device),
                 max_new_tokens=max_new_tokens,
                 eos_token_id=self._end_tokens(),
                 pad_token_id=pad,
                 top_k=None,
                 **sampling,
+                **(self._seeing.inputs(input_ids, images) if self._seeing else {}),
             )
         texts = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
         return [text.strip() for text in texts]

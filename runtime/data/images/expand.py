@@ -5,7 +5,7 @@ afterwards the one token in it becomes as many as the image takes.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -38,20 +38,18 @@ class ImageTexts:
         names = tuple(from_folder(name, file, self._source) for name in sample.images)
         return replace(sample, images=names)
 
+    def rendered(self, sample: Sample, file: str, render: Callable[[Sample], Rendered]) -> Rendered:
+        """A sample of a file as `render` writes it, with the tokens of its images."""
+        placed = self.placed(sample, file)
+        return self.expanded(render(self.written(placed)), placed.images)
+
     def written(self, sample: Sample) -> Sample:
         """The sample with each IMAGE_TAG as its chat template would write an image."""
         return replace(
             sample,
-            messages=self.written_turns(sample.messages),
-            rejected=self.written_turns(sample.rejected),
+            messages=written_turns(sample.messages, self._form),
+            rejected=written_turns(sample.rejected, self._form),
             text=sample.text.replace(IMAGE_TAG, self._form),
-        )
-
-    def written_turns(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """The same of turns alone."""
-        return tuple(
-            {**message, "content": message["content"].replace(IMAGE_TAG, self._form)}
-            for message in messages
         )
 
     def expanded(self, rendered: Rendered, images: Sequence[str]) -> Rendered:
@@ -60,20 +58,30 @@ class ImageTexts:
         Raises ValueError, naming the image, where one cannot be used, and where there are more or
         fewer in the text.
         """
-        return expand(rendered, self._num_tokens(images), self._processor.text)
+        folder = image_folder(self._source)
+        places = [located(name, folder) for name in images]
+        return expand(rendered, count_tokens(places, self._processor), self._processor.text)
 
-    def _num_tokens(self, images: Sequence[str]) -> list[int]:
-        folder, numbers = image_folder(self._source), []
-        for name in images:
-            size = image_size(located(name, folder))
-            try:
-                numbers.append(self._processor.num_tokens(size))
-            except ValueError as error:
-                raise ValueError(
-                    f"the image `{name}` of {size[0]}×{size[1]} pixels is no use to the model: "
-                    f"{error}"
-                ) from None
-        return numbers
+
+def written_turns(messages: Sequence[Mapping[str, Any]], form: str) -> tuple[Message, ...]:
+    """Turns with `form` wherever there is an image."""
+    return tuple(
+        {**message, "content": message["content"].replace(IMAGE_TAG, form)} for message in messages
+    )
+
+
+def count_tokens(places: Sequence[str], processor: ImageProcessor) -> list[int]:
+    """The tokens of each image. Raises ValueError, naming it, where one cannot be used."""
+    numbers = []
+    for place in places:
+        width, height = image_size(place)
+        try:
+            numbers.append(processor.num_tokens((width, height)))
+        except ValueError as error:
+            raise ValueError(
+                f"the image {place} of {width}×{height} pixels is no use to the model: {error}"
+            ) from None
+    return numbers
 
 
 def expand(rendered: Rendered, num_tokens: Sequence[int], text: ImageText) -> Rendered:

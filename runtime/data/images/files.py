@@ -6,7 +6,7 @@ Every trouble with an image is a ValueError that names it.
 import base64
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -42,6 +42,12 @@ def from_folder(name: str, file: str, source: Source) -> str:
     return f"{inside}/{name}" if inside else name
 
 
+def places_of(names: Sequence[str], file: str, source: Source) -> tuple[str, ...]:
+    """Where the images are that a row of a file of the source names."""
+    folder = image_folder(source)
+    return tuple(located(from_folder(name, file, source), folder) for name in names)
+
+
 def located(name: str, folder: str) -> str:
     """Where an image is: a path, a URL, or the image itself as a data: URL."""
     if _is_whole(name):
@@ -59,6 +65,15 @@ def image_size(place: str) -> tuple[int, int]:
         width, height = image.size
         _require_whole(image, file, place)
         return (height, width) if turned else (width, height)
+
+
+def is_image(place: str) -> bool:
+    """Whether there is an image that can be read."""
+    try:
+        image_size(place)
+    except ValueError:
+        return False
+    return True
 
 
 def load_image(place: str) -> Any:
