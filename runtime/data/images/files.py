@@ -60,7 +60,7 @@ def located(name: str, folder: str) -> str:
 def image_size(place: str) -> tuple[int, int]:
     """Width and height, in pixels, as the image is seen; reads little more than the header."""
     with _opened(place) as (image, file):
-        # Looked at before any pixel is read: a PNG may tell more at its end.
+        # Looked at before any pixel is read, as in load_image: a PNG may tell more at its end.
         turned = _has_orientation(image) and image.getexif().get(_ORIENTATION) in _TURNED
         width, height = image.size
         _require_whole(image, file, place)
@@ -161,7 +161,8 @@ def _ends_well(kind: str, file: BinaryIO) -> bool:
 
 
 def _has_orientation(image: Any) -> bool:
-    return "exif" in image.info or image.format == "TIFF"
+    """Whether the header tells how to turn the image; one in TIFF is turned by Pillow itself."""
+    return "exif" in image.info
 
 
 def _unreadable(place: str, error: Exception) -> ValueError:
