@@ -53,7 +53,7 @@ def read_name(name: str) -> NameSays | None:
 
     The query of a web address is no part of its name.
     """
-    if name.lower().startswith(("http://", "https://")):
+    if is_web(name):
         name = urlsplit(name).path
     path = Path(name.lower())
     compression = COMPRESSIONS.get(path.suffix, "")
@@ -78,6 +78,11 @@ def is_saved_set(folder: Path) -> bool:
 def is_url(path: str) -> bool:
     """Whether a path is a URL with a scheme, as s3://… is."""
     return _URL.match(path) is not None
+
+
+def is_web(path: str) -> bool:
+    """Whether a path is a web address."""
+    return path.lower().startswith(("http://", "https://"))
 
 
 def is_hub_set(path: str) -> bool:

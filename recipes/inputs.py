@@ -1,6 +1,7 @@
 """The files that a recipe names: where they are, and what is wrong with them."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fsft.recipes.data_files import (
 )
 from fsft.recipes.data_folder import data_below
 from fsft.recipes.problems import Problem
-from fsft.recipes.schema import Recipe, Source
+from fsft.recipes.schema import SPLITS, Data, Recipe, Source
 from fsft.recipes.shipped import LIBRARY_PREFIX, is_folder, resolve_path, shipped_templates
 
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
@@ -42,17 +43,20 @@ def resolve_paths(recipe: Recipe, recipe_folder: Path, *, keep_library: bool = F
             changes["path"] = str(resolve_path(source.path, recipe_folder))
         if source.images is not None and not is_elsewhere(source.images):
             changes["images"] = str(resolve_path(source.images, recipe_folder))
+        if source.template is not None:
+            changes["template"] = found(source.template)
         return source.model_copy(update=changes)
 
+    def found(template: str) -> str:
+        is_file = template.endswith(".jinja")
+        return str(resolve_path(template, recipe_folder)) if is_file else template
+
     data, model = recipe.data, recipe.model
-    template = data.template
-    if template.endswith(".jinja"):
-        template = str(resolve_path(template, recipe_folder))
     data = data.model_copy(
         update={
             "train": [resolved(source) for source in data.train],
             "eval": [resolved(source) for source in data.eval],
-            "template": template,
+            "template": found(data.template),
         }
     )
     if model.path is not None and is_local(model.path, recipe_folder):
@@ -131,18 +135,29 @@ def _file_trouble(path: Path) -> str:
         return f"cannot be read: {error.strerror}."
 
 
+def named_templates(data: Data) -> Iterator[tuple[str, str]]:
+    """The chat templates that a recipe names, each with its key; "auto" names none."""
+    if data.template != "auto":
+        yield "data.template", data.template
+    for split in SPLITS:
+        for index, source in enumerate(getattr(data, split)):
+            if source.template not in (None, "auto"):
+                yield f"data.{split}.{index}.template", source.template
+
+
 def _template_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:
-    template = recipe.data.template
-    if template.endswith(".jinja"):
-        path = resolve_path(template, recipe_folder)
-        if trouble := _file_trouble(path):
-            yield Problem(key="data.template", file=str(path), reason=trouble)
-    elif template != "auto" and template not in shipped_templates():
-        yield Problem(
-            key="data.template",
-            reason=f"`{template}` is no known chat template.",
-            example=f"auto, {', '.join(shipped_templates())}, or a file that ends in .jinja",
-        )
+    for key, template in named_templates(recipe.data):
+        if template.endswith(".jinja"):
+            path = resolve_path(template, recipe_folder)
+            if trouble := _file_trouble(path):
+                yield Problem(key=key, file=str(path), reason=trouble)
+        elif template not in shipped_templates():
+            yield Problem(
+                key=key,
+                reason=f"`{template}` is no known chat template.",
+                nearest=next(iter(get_close_matches(template, shipped_templates(), 1)), ""),
+                example=f"auto, {', '.join(shipped_templates())}, or a file that ends in .jinja",
+            )
 
 
 def _model_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:

@@ -95,7 +95,16 @@ def in_file(problem: Problem, file: str, line: int | None = None) -> Problem:
 
 def missing_package(error: ModuleNotFoundError) -> Refused:
     """What to install when a package of an extra is not there."""
-    example = 'pip install "fsft[train]", which brings what run, generate and serve need'
-    if error.name == "textual_serve":
-        example = 'pip install "fsft[web]"'
+    example = _EXTRAS.get(
+        (error.name or "").partition(".")[0],
+        'pip install "fsft[train]", which brings what run, generate and serve need',
+    )
     return Refused(Problem(reason=f"the package {error.name} is not installed.", example=example))
+
+
+_EXTRAS = {
+    "textual_serve": 'pip install "fsft[web]"',
+    "py3langid": 'pip install "fsft[quality]"',
+    "rensa": 'pip install "fsft[quality]"',
+}
+"""How to install a package, by its name, where it is not part of the train extra."""

@@ -28,6 +28,8 @@ DataFormat = Literal[
     "tokens",
 ]
 
+SPLITS = ("train", "eval")
+"""The keys of [data] that name data sets."""
 Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fsft.recipes.fingerprint import file_sha256, fingerprint
-from fsft.recipes.schema import Recipe, to_document
+from fsft.recipes.inputs import named_templates
+from fsft.recipes.schema import SPLITS, Recipe, to_document
 from fsft.recipes.shipped import shipped_templates
 from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
 from fsft.runtime.data.files import find_files
@@ -88,7 +89,7 @@ def _identities(inputs: list[Input]) -> list[object]:
 
 
 def _data_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
-    for split in ("train", "eval"):
+    for split in SPLITS:
         for index, source in enumerate(getattr(recipe.data, split)):
             key = f"data.{split}.{index}.path"
             for file in find_files(source):
@@ -102,10 +103,8 @@ def _data_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
 
 
 def _other_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
-    template = recipe.data.template
-    if template != "auto":
-        path = shipped_templates().get(template, Path(template))
-        yield _input("data.template", path, cache)
+    for key, template in named_templates(recipe.data):
+        yield _input(key, shipped_templates().get(template, Path(template)), cache)
     if recipe.model.path is not None and (folder := Path(recipe.model.path)).is_dir():
         paths = (path for path in sorted(folder.iterdir()) if path.is_file())
         yield from (_input("model.path", path, cache) for path in paths)
@@ -125,9 +124,11 @@ def _input(key: str, path: Path, cache: dict[str, Any]) -> Input:
 def _forget_paths(document: dict[str, Any], inputs: list[Input]) -> None:
     """The paths of hashed files say nothing; hub ids stay."""
     local = {item.key for item in inputs}
-    for split in ("train", "eval"):
-        for source in document["data"][split]:
+    for split in SPLITS:
+        for index, source in enumerate(document["data"][split]):
             source["path"] = ""
+            if f"data.{split}.{index}.template" in local:
+                source["template"] = ""
     if "data.template" in local:
         document["data"]["template"] = ""
     if "model.path" in local:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.content import Content
@@ -26,6 +26,7 @@ from fsft.wizard import autosave
 from fsft.wizard.draft import Draft, History
 from fsft.wizard.facts import NO_MACHINE, DataFacts, Facts
 from fsft.wizard.help import HELP
+from fsft.wizard.in_order import InOrderApp
 from fsft.wizard.keys import BINDINGS, ON_THE_STEPS
 from fsft.wizard.measuring import data_key, measure_data
 from fsft.wizard.outlook import Outlook, look
@@ -66,7 +67,7 @@ class Result:
     """It shall be run at once."""
 
 
-class WizardApp(App[Result]):
+class WizardApp(InOrderApp[Result]):
     """Asks, shows, and writes a recipe. All state is a history of drafts, and facts."""
 
     CSS_PATH = "wizard.tcss"
@@ -142,7 +143,7 @@ class WizardApp(App[Result]):
         # Killed from elsewhere, the terminal still has to be put back as it was. Where no signals
         # can be heard (Windows, another thread) there is nothing that could be done instead.
         with suppress(NotImplementedError, RuntimeError):
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 asyncio.get_running_loop().add_signal_handler(number, self._end)
         if self._notice:
             self.notify(self._notice, timeout=8)
@@ -253,15 +254,15 @@ class WizardApp(App[Result]):
 
     def action_write(self) -> None:
         """Write the recipe, and say what comes next."""
-        self._soon(partial(self._write, run=False))
+        self.soon(partial(self._write, run=False))
 
     def action_run(self) -> None:
         """Write the recipe and run it."""
-        self._soon(partial(self._write, run=True))
+        self.soon(partial(self._write, run=True))
 
     def action_leave(self) -> None:
         """Leave; what was not written is kept as a draft."""
-        self._soon(self._leave)
+        self.soon(self._leave)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys do nothing to the wizard while another screen stands before it."""
@@ -376,16 +377,6 @@ class WizardApp(App[Result]):
     async def _measure_now(self, recipe: Recipe) -> None:
         data = await self._measure(recipe, self.draft.folder)
         self.facts = replace(self.facts, data=data, measuring=False)
-
-    def _soon(self, deed: Callable[[], object]) -> None:
-        """Do it when what was typed just before has arrived from its field.
-
-        A key of the whole program overtakes letters that are still on their way. So the deed takes
-        their way: through the queue of each widget, twice, since a message may leave another there.
-        """
-        for node in reversed(list(self.focused.ancestors_with_self) if self.focused else [self]):
-            deed = partial(node.call_later, partial(node.call_later, deed))
-        deed()
 
     def _leave(self) -> None:
         if self._written is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fsft.recipes.files import load_document
 from fsft.recipes.problems import Problem, RecipeError
-from fsft.wizard.questions import LENGTHS
+from fsft.wizard.questions import LENGTHS, LIMITS
 
 MOST_STEPS_BACK = 200
 MOST_BYTES = 2**24
@@ -39,9 +39,12 @@ class Draft:
     def answer(self, key: str, text: str) -> "Draft":
         """With one answer more; an empty one takes the answer back.
 
-        There is one answer to how long to train, so the last one given counts.
+        There is one answer to how long to train, so the last one given counts; only days and
+        money stand beside each other.
         """
-        taken_back = LENGTHS if key in LENGTHS else (key,)
+        taken_back = {key}
+        if key in LENGTHS:
+            taken_back |= set(LENGTHS) - set(LIMITS if key in LIMITS else ())
         answers = {k: v for k, v in self.answers.items() if k not in taken_back}
         if text.strip():
             answers[key] = text.strip()

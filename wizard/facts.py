@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import Machine, detected_cluster
+from fsft.wizard.looking import Files
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Facts:
     measuring: bool = False
     existing: frozenset[str] = field(default_factory=frozenset)
     """Files that stand where a recipe could be written."""
+    files: Files = field(default_factory=Files, compare=False, repr=False)
+    """What the files are like that a recipe names."""
 
 
 NO_MACHINE = Machine((), 0, 0.0, 0.0)

@@ -1,17 +1,14 @@
 """Everything that follows from a draft: the recipe, its problems, its plan, its text."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from fsft.recipes.files import check_document
-from fsft.recipes.inputs import missing_inputs
 from fsft.recipes.keys import join_key
-from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe
-from fsft.recipes.shipped import resolve_path
 from fsft.wizard.answers import Answer, resolve
 from fsft.wizard.budget import Length, length_of, tokens_for
 from fsft.wizard.defaults import beside
@@ -24,6 +21,7 @@ from fsft.wizard.questions import (
     FROM_CONFIG,
     LAYOUT_KEYS,
     LENGTHS,
+    LIMITS,
     QUICKSTART,
     STEPS,
     Step,
@@ -111,7 +109,7 @@ def look(draft: Draft, facts: Facts) -> Outlook:
         found = [problem for problem in found if problem.key != "budget"]
     problems += found
     if recipe:
-        problems += _missing(recipe, draft)
+        problems += facts.files.problems(recipe, draft.folder)
     problems += planning.problems
     length = length_of(recipe.budget if recipe else None, planning, facts.data)
     return Outlook(
@@ -180,32 +178,18 @@ def _use_limits(
     values: Mapping[str, Any], changes: dict[str, Any], planning: Planning
 ) -> Problem | None:
     """Days or money become tokens, once it is known how fast the run will be."""
-    for key in ("days", "money"):
-        if values.get(key) is not None:
-            changes |= {"budget.epochs": None, "budget.steps": None}
-            try:
-                changes["budget.tokens"] = tokens_for(key, values[key], planning)
-            except ValueError as error:
-                changes["budget.tokens"] = None
-                return Problem(key=key, reason=f"{error}.")
-    return None
-
-
-def _missing(recipe: Recipe, draft: Draft) -> list[Problem]:
-    return list(_no_paths(recipe, draft.folder)) or missing_inputs(recipe, draft.folder)
-
-
-def _no_paths(recipe: Recipe, folder: Path) -> Iterator[Problem]:
-    """What cannot even be looked for, such as the home of nobody."""
-    data = recipe.data
-    named = [("data.template", data.template), ("model.path", recipe.model.path or "")]
-    named += [("data.train", source.path) for source in data.train]
-    named += [("data.eval", source.path) for source in data.eval]
-    for key, text in named:
+    given = [key for key in LIMITS if values.get(key) is not None]
+    if given:
+        changes |= {"budget.epochs": None, "budget.steps": None, "budget.tokens": None}
+    allowed = []
+    for key in given:
         try:
-            resolve_path(text, folder)
-        except Refused as error:
-            yield from (replace(problem, key=key) for problem in error.problems)
+            allowed.append(tokens_for(key, values[key], planning))
+        except ValueError as error:
+            return Problem(key=key, reason=f"{error}.")
+    if allowed:
+        changes["budget.tokens"] = min(allowed)
+    return None
 
 
 def _by_question(problems: list[Problem]) -> dict[str, tuple[Problem, ...]]:

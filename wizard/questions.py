@@ -34,6 +34,8 @@ FROM_CONFIG = "made from model.config"
 """What is shown for a model that the opened recipe describes itself."""
 LENGTHS = ("budget.epochs", "budget.tokens", "budget.steps", "days", "money")
 """Five ways to say how long to train; whoever gives one gets the others."""
+LIMITS: tuple[Literal["days", "money"], ...] = ("days", "money")
+"""Those two may both be given: the tighter one counts."""
 
 LAYOUT_KEYS = ("parallel.zero", "parallel.micro_batch", "parallel.activation_checkpointing")
 """What the planner can be asked for."""
@@ -163,7 +165,7 @@ QUESTIONS = (
         "budget",
         "Days",
         "--days",
-        meaning="The longest that training may take; becomes a number of tokens.",
+        meaning="The longest that training may take, beside Money or alone; becomes tokens.",
         forms="2, 0.5",
     ),
     _ask(
@@ -171,7 +173,7 @@ QUESTIONS = (
         "budget",
         "Money",
         "--money",
-        meaning="The most that training may cost, in the currency of the price; becomes tokens.",
+        meaning="The most that it may cost, in the price's currency, beside Days or alone.",
         forms="500",
     ),
     _ask("method.type", "method", "Train", "--method"),

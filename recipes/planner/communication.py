@@ -1,7 +1,7 @@
 """Seconds that ranks exchange data: by volume, link, and number of messages."""
 
 from fsft.recipes.hardware.cluster import Cluster
-from fsft.recipes.models.shape import Experts
+from fsft.recipes.models.shape import Experts, Layer
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds
@@ -29,6 +29,41 @@ def ring_speed(ranks: int, apart: int, cluster: Cluster, speeds: Speeds) -> floa
     return min(within, cluster.inter_bandwidth * speeds.network * on_node)
 
 
+def reduction_seconds(
+    volume: float, ranks: int, apart: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """An all-reduce of `volume` bytes on each of `ranks` ranks.
+
+    Rings carry every byte twice past every rank. Between two nodes NCCL's pair of trees carries it
+    once in each direction, after a sum within each (NVIDIA, "Massively scale your deep learning
+    training with NCCL 2.4"); the faster is taken.
+    """
+    passed = 2 * (1 - 1 / ranks) * volume
+    ring = passed / ring_speed(ranks, apart, cluster, speeds)
+    nodes = ranks * apart / cluster.devices_per_node
+    if 1 < nodes <= 2:
+        on_node = max(1, cluster.devices_per_node // apart)
+        within = passed / ((cluster.accelerator.link_bandwidth or 1.0) * speeds.link)
+        between = volume / (cluster.inter_bandwidth * speeds.network * on_node)
+        return min(ring, within + between)
+    return ring
+
+
+def exchange_seconds(
+    volume: float, ranks: int, apart: int, cluster: Cluster, speeds: Speeds
+) -> float:
+    """An all-to-all of `volume` bytes on each of `ranks` ranks, the part that stays included.
+
+    What leaves a node goes through each device's own share of the network.
+    """
+    within = (cluster.accelerator.link_bandwidth or 1.0) * speeds.link
+    on_node = max(1, cluster.devices_per_node // apart)
+    if ranks <= on_node:
+        return volume * (1 - 1 / ranks) / within
+    away = volume * (1 - on_node / ranks)
+    return volume / within + away / (cluster.inter_bandwidth * speeds.network)
+
+
 def split_seconds(job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds) -> float:
     """Per micro batch: what tensor, sequence and expert parallelism exchange inside the layers."""
     seconds = 0.0
@@ -44,25 +79,52 @@ def split_seconds(job: Job, layout: Layout, stage: int, cluster: Cluster, speeds
 def _tensor_seconds(
     job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
 ) -> float:
-    """Two all-reduces forward, two backward, two more for what is computed again."""
-    volume = _hidden_bytes(job, layout) * 2 * (layout.tensor - 1) / layout.tensor
-    number = _num_layers(job, layout, stage) * (4 + 2 * (layout.checkpointing == "full"))
+    """All-reduces: one for attention, one for what follows, forward, backward, and again.
+
+    Where the sequence is divided each is a reduce-scatter and an all-gather; tokens that are
+    divided go to their experts without them.
+    """
+    volume = _hidden_bytes(job, layout)
+    blocks = sum(
+        count * (2 - (layout.sequence_in_tensor and _only_routes(layer)))
+        for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
+    )
+    number = blocks * (2 + (layout.checkpointing == "full"))
     exposed = ASYNC_EXPOSED if job.style.kernels.hides_tensor else 1.0
-    speed = ring_speed(layout.tensor, 1, cluster, speeds)
-    return number * (exposed * volume / speed + layout.tensor * speeds.hop_seconds)
+    if layout.sequence_in_tensor:
+        passed = 2 * (1 - 1 / layout.tensor) * volume
+        seconds = passed / ring_speed(layout.tensor, 1, cluster, speeds)
+    else:
+        seconds = reduction_seconds(volume, layout.tensor, 1, cluster, speeds)
+    return number * (exposed * seconds + layout.tensor * speeds.hop_seconds)
+
+
+def _only_routes(layer: Layer) -> bool:
+    """All that follows attention are experts that tokens are sent to."""
+    return isinstance(layer.feed_forward, Experts) and layer.feed_forward.shared is None
 
 
 def _sequence_seconds(
     job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
 ) -> float:
-    """All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509)."""
+    """All-to-alls of queries, keys, values and outputs (DeepSpeed Ulysses, arXiv 2309.14509).
+
+    Ring attention passes keys and values to all other ranks instead, again in backward, and their
+    gradients (arXiv 2310.01889).
+    """
     attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
-    widths = 2 * attention.query_size + 2 * attention.key_size
-    share = (1 - 1 / layout.sequence) / layout.tensor
-    volume = _hidden_bytes(job, layout) / job.shape.hidden * widths * share
-    passes = 2 + (layout.checkpointing == "full")
+    passes = _num_layers(job, layout, stage) * (2 + (layout.checkpointing == "full"))
+    width = _hidden_bytes(job, layout) / job.shape.hidden / layout.tensor
+    whole = attention.query_size + attention.output_size
+    keys = attention.key_size + attention.value_size
+    if job.style.kernels.repeats_keys:
+        keys = whole
+    if job.style.kernels.passes == "heads":
+        volume = width * (whole + keys)
+        return passes * exchange_seconds(volume, layout.sequence, layout.tensor, cluster, speeds)
+    passes += _num_layers(job, layout, stage)
     speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
-    return _num_layers(job, layout, stage) * passes * volume / speed
+    return passes * (layout.sequence - 1) * width * keys / speed
 
 
 def _expert_seconds(
@@ -76,8 +138,12 @@ def _expert_seconds(
     )
     volume = copies * _hidden_bytes(job, layout) / layout.tensor
     passes = 4 + 2 * (layout.checkpointing == "full")
-    exposed = OVERLAPPED_EXPOSED if job.style.kernels.hides_exchange else 1.0
-    return passes * volume * exposed * _exchange_cost(job, layout, cluster, speeds)
+    if not job.style.kernels.sends_once:
+        return passes * exchange_seconds(volume, layout.expert, 1, cluster, speeds)
+    exposed = 1.0
+    if job.style.kernels.hides_exchange:
+        exposed = OVERLAPPED_EXPOSED + (1 - OVERLAPPED_EXPOSED) * speeds.interference
+    return passes * volume * exposed * _sending_cost(job, layout, cluster, speeds)
 
 
 def _hidden_bytes(job: Job, layout: Layout) -> float:
@@ -90,19 +156,24 @@ def _num_layers(job: Job, layout: Layout, stage: int) -> int:
     return sum(count for _, count in layers_of_stage(job.shape, layout.pipeline, stage))
 
 
-def _exchange_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
-    """Seconds per byte of token copies that go to the experts of all ranks."""
+def _sending_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
+    """Seconds per byte of token copies where each place gets a token once, whatever its experts.
+
+    A token goes once to each node that has experts for it, and on to each rank; both at a time.
+    """
     within = (cluster.accelerator.link_bandwidth or 1.0) * speeds.link
     nodes = layout.expert / cluster.devices_per_node
+    top_k = max(getattr(layer.feed_forward, "top_k", 1) for layer, _ in job.shape.stack.layers)
+    near = _copies(layout.expert, top_k) / top_k / within
     if nodes <= 1:
-        return (1 - 1 / layout.expert) / within
-    away, share = 1 - 1 / nodes, speeds.network
-    if job.style.kernels.sends_once:
-        share = DEEPEP_SHARE
-        # A token goes once to each node that has experts for it, and is copied there.
-        top_k = max(getattr(layer.feed_forward, "top_k", 1) for layer, _ in job.shape.stack.layers)
-        away = (nodes - 1) * (1 - (1 - 1 / nodes) ** top_k) / top_k
-    return 1 / within + away / (cluster.inter_bandwidth * share)
+        return near
+    far = _copies(nodes, top_k) / top_k / (cluster.inter_bandwidth * DEEPEP_SHARE)
+    return max(near, far)
+
+
+def _copies(places: float, top_k: int) -> float:
+    """Of a token, to other places than its own, when its experts are anywhere alike."""
+    return (places - 1) * (1 - (1 - 1 / places) ** top_k)
 
 
 def boundary_seconds(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:
@@ -149,18 +220,21 @@ def gradient_seconds(
     if ranks == 1:
         return 0.0
     part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
-    trained = part.trained_dense + part.trained_experts / layout.expert
+    # Experts have as many fewer copies as there are ranks that share them out.
+    alike = max(1, ranks * layout.tensor // layout.expert)
+    experts = part.trained_experts / layout.expert * (1 - 1 / alike) / (1 - 1 / ranks)
+    trained = part.trained_dense + experts
     if layout.zero == 3:
         trained /= layout.shards
     apart = layout.tensor * (layout.shards if layout.zero == 3 else 1)
-    speed = ring_speed(ranks, apart, cluster, speeds)
     gradients = job.style.gradient_bytes * trained
-    volume = (gradients + job.style.compute_bytes * trained) * (1 - 1 / ranks)
-    if layout.zero in {0, 3}:
-        volume = 2 * gradients * (1 - 1 / ranks)
-    elif layout.zero == 2 and job.style.sharded_weights == "zero":
-        # What other ranks own is not kept, so it leaves with every micro batch.
-        volume += (layout.gradient_accumulation - 1) * gradients * (1 - 1 / ranks)
     hops = (layout.zero_group or ranks) if layout.zero != 3 else ranks
-    messages = 2 * max(1.0, gradients / BUCKET_BYTES)
-    return volume / speed + messages * hops * speeds.hop_seconds
+    waiting = 2 * max(1.0, gradients / BUCKET_BYTES) * hops * speeds.hop_seconds
+    if layout.zero in {0, 3}:
+        return reduction_seconds(gradients, ranks, apart, cluster, speeds) + waiting
+    volume = gradients + job.style.compute_bytes * trained
+    if layout.zero == 2 and job.style.sharded_weights == "zero":
+        # What other ranks own is not kept, so it leaves with every micro batch.
+        volume += (layout.gradient_accumulation - 1) * gradients
+    passed = volume * (1 - 1 / ranks)
+    return passed / ring_speed(ranks, apart, cluster, speeds) + waiting

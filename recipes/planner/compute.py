@@ -8,19 +8,20 @@ from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds
 from fsft.recipes.planner.work import Work, stage_work
 
-FLASH_BACKWARD = 2.5
-"""Fused attention computes scores again: five products for the two of forward."""
+FLASH_BACKWARD = 2.9
+"""Fused attention computes scores again: five products for the two of forward, at 63% of the peak
+where forward reaches 73% (arXiv 2307.08691)."""
 SCORES_BACKWARD = 1.3
 """Memory traffic of attention that materializes scores, relative to its forward."""
 ATTENTION_SHARE = {
-    # Published forward and backward speed over the matmul ceiling, heads of 128 (arXiv 2307.08691,
-    # 2407.08608): (Ampere and before, devices with float8 units).
-    "flash": (0.45, 0.27),
-    "flash-2": (0.76, 0.40),
-    "cudnn": (0.75, 0.70),
+    # Published forward speed over the matmul ceiling, heads of 128 (arXiv 2307.08691, 2407.08608):
+    # (Ampere and before, devices with float8 units).
+    "flash": (0.50, 0.30),
+    "flash-2": (0.84, 0.45),
+    "cudnn": (0.84, 0.78),
     "scores": (0.60, 0.50),
 }
-FLASH_FLOPS = 320e12
+FLASH_FLOPS = 355e12
 """FlashAttention's first two generations do not use the matrix units that came after Ampere: newer
 devices are no faster with them than an H100 is (arXiv 2407.08608)."""
 SHORT_SEQUENCE = 700.0
@@ -58,9 +59,17 @@ class Rates(NamedTuple):
 
 
 def compute_seconds(
-    job: Job, layout: Layout, stage: int, device: Accelerator, speeds: Speeds
+    job: Job,
+    layout: Layout,
+    stage: int,
+    device: Accelerator,
+    speeds: Speeds,
+    exchanging: float = 0.0,
 ) -> Computing:
-    """Forward, what is computed again, and backward of one micro batch."""
+    """Forward, what is computed again, and backward of one micro batch.
+
+    `exchanging` are seconds that the device is busy with communication between the kernels.
+    """
     work = stage_work(
         job,
         layout.tensor,
@@ -91,7 +100,7 @@ def compute_seconds(
         0.0,
     )
     launching = _launching(work, job, layout, speeds)
-    return busy._replace(waiting=max(0.0, launching - busy.seconds))
+    return busy._replace(waiting=max(0.0, launching - busy.seconds - exchanging))
 
 
 def _rates(work: Work, job: Job, device: Accelerator, speeds: Speeds) -> Rates:

@@ -22,6 +22,11 @@ class Kernels:
     layers (FSDP)."""
     hides_tensor: bool = False
     """Communication of tensor parallelism runs beside the products (async TP)."""
+    passes: Literal["heads", "keys"] = "heads"
+    """What ranks that divide a sequence exchange: all-to-alls that give each some heads (Ulysses),
+    or keys and values of all to all (ring attention)."""
+    repeats_keys: bool = False
+    """Keys and values are repeated for every head before they are exchanged."""
     hides_gradients: bool = True
     """Gradients are reduced while backward goes on."""
     hides_exchange: bool = False
@@ -30,6 +35,14 @@ class Kernels:
     """Expert parallelism sends a token once to each node, whatever number of experts it has there
     (DeepEP)."""
     deterministic: bool = False
+    flat_states: bool = True
+    """The optimizer sees one tensor for the weights of a layer (DeepSpeed, FSDP's first version),
+    not each of them."""
+    joined: tuple[str, ...] = ()
+    """Matrices that are part of another: keys and values of that of queries, gates of up."""
+    loss_bytes: float | None = None
+    """Read and written for one logit, forward and backward, where it is not what the logits keep
+    that is gone over."""
     dequantized_bytes: float = 5.0
     """Memory traffic to write out one quantized weight."""
     dequantizing_kernels: int = 3

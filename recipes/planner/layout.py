@@ -44,6 +44,14 @@ class Layout(NamedTuple):
         return self.zero_group or self.data * self.sequence
 
     @property
+    def expert_shards(self) -> int:
+        """Ranks that ZeRO divides an expert's states over: those that hold the same experts.
+
+        Tensor ranks share out whole experts, not parts of each.
+        """
+        return max(1, self.shards * self.tensor // self.expert)
+
+    @property
     def global_batch(self) -> int:
         """Sequences in one optimizer step."""
         return self.micro_batch * self.gradient_accumulation * self.data

@@ -15,7 +15,7 @@ from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds, fitted_speeds
 from fsft.recipes.planner.stages import stage_parameters
-from fsft.recipes.planner.work import stage_work
+from fsft.recipes.planner.work import num_tensors, stage_work
 
 OPTIMIZER_BYTES = 30.0
 """Read and written for one weight: float32 weight and two moments, gradient, the bfloat16 copy."""
@@ -74,8 +74,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     """
     speeds = speeds or fitted_speeds()
     stage = _slowest_stage(job, layout)
-    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds)
     split = split_seconds(job, layout, stage, cluster, speeds)
+    computing = compute_seconds(job, layout, stage, cluster.accelerator, speeds, split)
     split += boundary_seconds(job, layout, cluster, speeds)
     micro = computing.seconds + split
     rounds = layout.gradient_accumulation
@@ -83,10 +83,11 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     bubble = 0.0
     if layout.pipeline > 1:
         # A stage waits for all others once, of which most are like the first.
-        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds).seconds + split
-        bubble = other * (layout.pipeline - 1) / layout.virtual_stages
+        other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, split).seconds
+        bubble = (other + split) * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
-    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds) + speeds.step_seconds
+    optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds)
+    optimizer += speeds.tensor_seconds * num_tensors(job, layout.pipeline, stage, layout.expert)
     seconds = rounds * micro + bubble + data + optimizer + offload
 
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
@@ -169,9 +170,11 @@ def _update_seconds(
 ) -> tuple[float, float]:
     """The optimizer's update, and what offloading moves between device, host and disk."""
     part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
-    trained = part.trained_dense + part.trained_experts / layout.expert
+    experts = part.trained_experts / layout.expert
     weights = part.dense + part.experts / layout.expert
-    updated = trained / layout.shards if layout.zero else trained
+    updated = part.trained_dense + experts
+    if layout.zero:
+        updated = part.trained_dense / layout.shards + experts / layout.expert_shards
     device = cluster.accelerator
     if layout.offload_optimizer == "none":
         return updated * OPTIMIZER_BYTES / ((device.memory_bandwidth or 1.0) * speeds.memory), 0.0

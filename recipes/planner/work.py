@@ -10,11 +10,16 @@ from fsft.recipes.planner.stages import layers_of_stage
 from fsft.recipes.planner.style import Style
 
 KERNELS_PER_LAYER = {"eager": 70, "fused": 30, "compiled": 20}
-"""Launched by the forward of one layer."""
+"""Launched by the forward of one layer. Megatron-core 0.20 launches 45 unfused, some 30 with fused
+rotary positions and attention (counted by a dispatch mode on a CPU)."""
 KERNELS_PER_ADAPTER = 10
 KERNELS_PER_MIXTURE = {"eager": 40, "fused": 300, "compiled": 40}
-"""The same of its experts. Megatron's, with a product each, wait for the host: published runs of
-very different models take 9 ms and more for a layer."""
+"""The same of its experts, in launches' worth of the host's time.
+
+Megatron-core 0.20 launches 37, and 7 for each expert, beside as many views (counted as above);
+dispatchers and Transformer Engine's modules, which take 2.7 times the host's time of PyTorch's
+(TransformerEngine issue 2053), make up the rest, of which only published runs tell: those of
+Qwen3-235B and of Moonlight take 9 ms and more for a layer."""
 TILE = 64.0
 MODULES_PER_LAYER = 12
 SCORE_BYTES = 13.0
@@ -72,7 +77,8 @@ def stage_work(job: Job, tensor: int, pipeline: int, stage: int, expert: int, sp
     if stage == pipeline - 1:
         work.head = 2.0 * shape.hidden * shape.vocab_size * job.logit_share / tensor
         vocabulary = shape.vocab_size / (tensor if style.vocabulary_parallel else 1)
-        work.loss = LOGIT_PASSES * style.logit_bytes * vocabulary * job.logit_share
+        moved = style.kernels.loss_bytes or LOGIT_PASSES * style.logit_bytes
+        work.loss = moved * vocabulary * job.logit_share
     return work
 
 
@@ -93,29 +99,34 @@ def _add_layer(
     linears = list(attention.linears)
     if layer.cross_attention:
         linears += layer.cross_attention.linears
-    copies: list[tuple[Linear, float, float]] = [(part, 1.0, 1.0) for part in linears]
+    copies: list[tuple[Linear, float, float, int]] = [(part, 1.0, 1.0, tensor) for part in linears]
     if isinstance(block, Experts):
-        local = block.num_experts / max(1, expert)
-        copies += [(part, float(block.top_k), local) for part in block.expert.linears]
-        copies += [(part, 1.0, 1.0) for part in (block.shared.linears if block.shared else ())]
+        # Tensor ranks divide the tokens of an expert, not its matrices.
+        local, routed = block.num_experts / max(1, expert), block.top_k / tensor
+        shared = block.shared.linears if block.shared else ()
+        copies += [(part, routed, local, 1) for part in block.expert.linears]
+        copies += [(part, 1.0, 1.0, tensor) for part in shared]
         work.kernels += count * KERNELS_PER_MIXTURE[style.kernels.elementwise]
     else:
-        copies += [(part, 1.0, 1.0) for part in block.linears]
-    for linear, tokens, weights in copies:
-        size = linear.inputs * linear.outputs
-        work.products += count * share * tokens * 2.0 * size / tensor / _fullness(linear, tensor)
-        moved = tokens * (linear.inputs + linear.outputs / tensor)
+        copies += [(part, 1.0, 1.0, tensor) for part in block.linears]
+    joined = style.kernels.joined
+    for linear, tokens, weights, parts in copies:
+        size = linear.inputs * linear.outputs / parts
+        work.products += count * share * tokens * 2.0 * size / _fullness(linear, parts)
+        moved = tokens * sum(_widths(linear, parts))
         work.product_bytes += count * share * byte * moved
-        work.weight_bytes += count * weights * byte * size / tensor
+        work.weight_bytes += count * weights * byte * size
         if method.type == "qlora":
-            work.quantized += count * weights * size / tensor
-            work.kernels += count * style.kernels.dequantizing_kernels
+            work.quantized += count * weights * size
+            if linear.name not in joined:
+                work.kernels += count * style.kernels.dequantizing_kernels
         if method.adapts(linear):
             rank = 2.0 * method.rank * (linear.inputs + linear.outputs)
-            work.adapters += count * share * tokens * rank / tensor
-            work.kernels += count * KERNELS_PER_ADAPTER
+            work.adapters += count * share * tokens * rank / parts
+            if linear.name not in joined:
+                work.kernels += count * KERNELS_PER_ADAPTER
             moved = _adapter_traffic(linear, method, byte)
-            work.elementwise += count * share * tokens * moved / tensor
+            work.elementwise += count * share * tokens * moved / parts
     _add_attention(work, job, attention, count * share, tensor)
     moved = _layer_traffic(layer, style, tensor, split)
     work.elementwise += count * share * moved
@@ -124,17 +135,48 @@ def _add_layer(
     work.layers += count
 
 
+@lru_cache(maxsize=4096)
+def num_tensors(job: Job, pipeline: int, stage: int, expert: int) -> float:
+    """Tensors of trained weights that the optimizer of one rank of a stage treats by themselves."""
+    found = 0.0
+    for layer, count in layers_of_stage(job.shape, pipeline, stage):
+        found += count * (1 if job.style.kernels.flat_states else _tensors_of(layer, job, expert))
+    if stage == 0 and job.shape.vision and not job.method.freezes:
+        for layer, count in job.shape.vision.stack.layers:
+            found += count * (1 if job.style.kernels.flat_states else _tensors_of(layer, job, 1))
+    return found
+
+
+def _tensors_of(layer: Layer, job: Job, expert: int) -> float:
+    block = layer.feed_forward
+    linears = list(layer.attention.linears)
+    if isinstance(block, Experts):
+        linears += block.shared.linears if block.shared else ()
+        linears += block.expert.linears * max(1, block.num_experts // expert)
+    else:
+        linears += block.linears
+    linears = [linear for linear in linears if linear.name not in job.style.kernels.joined]
+    if job.method.freezes:
+        return 2.0 * sum(job.method.adapts(linear) for linear in linears)
+    norms = (*layer.norms, *layer.attention.norms)
+    biases = sum(linear.bias for linear in linears) + sum(norm.bias for norm in norms)
+    return float(len(linears) + len(norms) + biases)
+
+
 def _fullness(linear: Linear, tensor: int) -> float:
     """Speed of a product relative to one that is large in all directions.
 
     Edges and starts of the tiles that kernels work in cost as much as `TILE` more elements.
     """
-    inputs, outputs = float(linear.inputs), float(linear.outputs)
-    if linear.name in {"o", "down"}:
-        inputs /= tensor
-    else:
-        outputs /= tensor
+    inputs, outputs = _widths(linear, tensor)
     return inputs / (inputs + TILE) * outputs / (outputs + TILE)
+
+
+def _widths(linear: Linear, tensor: int) -> tuple[float, float]:
+    """Inputs and outputs of what one of `tensor` ranks computes (arXiv 1909.08053, section 3)."""
+    if linear.name in {"o", "down"}:
+        return linear.inputs / tensor, float(linear.outputs)
+    return float(linear.inputs), linear.outputs / tensor
 
 
 def _add_attention(work: Work, job: Job, attention: Attention, layers: float, tensor: int) -> None:
@@ -152,11 +194,11 @@ def _layer_traffic(layer: Layer, style: Style, tensor: int, split: bool) -> floa
     block, attention = layer.feed_forward, layer.attention
     hidden = attention.hidden
     replicated = sum(_norm_traffic(norm, style) for norm in layer.norms)
-    # Two residual additions; dropouts read, write and keep a mask.
+    # Two residual additions; dropouts keep a mask, and read and write where they are not fused.
+    fused = style.kernels.elementwise != "eager"
     replicated += 2 * 3 * byte * hidden
     if layer.dropout:
-        replicated += 2 * (2 * byte + 1) * hidden
-    fused = style.kernels.elementwise != "eager"
+        replicated += 2 * (1 if fused else 2 * byte + 1) * hidden
     inner = 0.0
     if attention.rotary:
         # Two products, the turned half and a sum; one pass where it is fused.

@@ -12,6 +12,7 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.units import format_gib
 from fsft.runtime.context import StageContext
 from fsft.runtime.convert.weights import checkpoint_weights
+from fsft.runtime.data.chat_template import turn_ends
 from fsft.runtime.data.images.processor import copy_processor_files
 from fsft.runtime.run_directory import replacing_folder, write_json
 from fsft.runtime.train.checkpoints import latest_checkpoint
@@ -117,7 +118,10 @@ def _architecture(config: Any) -> str:
 
 
 def _end_tokens(generation: Any, tokenizer: Any) -> list[int]:
-    """The model's end tokens and the one that the chat template teaches."""
+    """The model's end tokens and those that the chat template teaches."""
     known = generation.eos_token_id
     ends = known if isinstance(known, list) else [known]
+    template, vocabulary = tokenizer.chat_template, tokenizer.get_vocab()
+    taught = turn_ends(template) if isinstance(template, str) else []
+    ends += [vocabulary[token] for token in taught if token in vocabulary]
     return list(dict.fromkeys(e for e in [tokenizer.eos_token_id, *ends] if e is not None))

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fsft.runtime.data.engines import Engine, TokenIds, make_engine
-from fsft.runtime.data.render import Rendered, Span
+from fsft.runtime.data.render import Rendered
+from fsft.runtime.data.skeleton import Span
 from fsft.runtime.data.text_tokenizer import TextTokenizer
 
 IGNORED = -100
@@ -62,6 +63,7 @@ class Encoder:
 
     def __init__(self, tokenizer: TextTokenizer, engine: Engine | None = None) -> None:
         """`engine` gives the ids; by default the fastest one that is exact."""
+        self.tokenizer = tokenizer
         self.engine = engine or make_engine(tokenizer)
         self._reference = tokenizer.reference
         self._byte_lengths = tokenizer.byte_lengths

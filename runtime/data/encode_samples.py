@@ -1,23 +1,29 @@
 """Samples rendered, encoded and made to fit."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Data
 from fsft.runtime.data.encode import Encoder, TokenBatch
-from fsft.runtime.data.fitting import fitted
-from fsft.runtime.data.images.expand import ImageTexts
-from fsft.runtime.data.images.family import IMAGE_TEXTS
+from fsft.runtime.data.fitting import fitted, lengths_of
 from fsft.runtime.data.images.fitting import fitted_with_images
+from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.parts import Part, lines_before
-from fsft.runtime.data.render import Rendered, render
+from fsft.runtime.data.render import Rendered
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.samples import PlacedSample, SourceCounts
-from fsft.runtime.data.text_tokenizer import TextTokenizer
 
-NO_IMAGES = f"the row has images, which the model does not take; {', '.join(IMAGE_TEXTS)} do"
+
+@dataclass(frozen=True)
+class _Written:
+    """A sample with the text of its dialogue, and of the worse one where there is one."""
+
+    placed: PlacedSample
+    chosen: Rendered
+    rejected: Rendered | None
 
 
 class SampleEncoder:
@@ -27,74 +33,66 @@ class SampleEncoder:
         self,
         part: Part,
         data: Data,
-        tokenizer: TextTokenizer,
         encoder: Encoder,
         counts: SourceCounts,
-        images: ImageTexts | None = None,
+        writer: SampleWriter,
     ) -> None:
-        """`images` writes the images of the source, for a model that takes them."""
-        self._part, self._data, self._counts = part, data, counts
-        self._tokenizer, self._encoder = tokenizer, encoder
-        self._images = images
+        self._part, self._data, self._encoder, self._counts = part, data, encoder, counts
+        self._writer = writer
 
     def encode(self, window: Sequence[PlacedSample]) -> SampleBatch:
         """The samples in order. Raises Refused where one cannot be used and data.on_error stops."""
-        usable: list[Sample] = []
-        chosen: list[Rendered] = []
-        rejected: list[Rendered] = []
-        for placed in window:
-            try:
-                sample = self._placed(placed)
-                sides = self._rendered(sample)
-            except ValueError as error:
-                self._give_up(placed, error)
-                continue
-            usable.append(sample)
-            chosen.append(sides[0])
-            rejected += sides[1:]
-        if any(sample.images for sample in usable):
-            return self._with_images(chosen, rejected, usable)
-        return SampleBatch(
-            self._encoded(chosen), self._encoded(rejected) if rejected else None, usable
-        )
+        written = [one for placed in window if (one := self._written(placed))]
+        if any(one.placed.sample.text for one in written):
+            texts = self._encoder.encode([one.chosen for one in written])
+            return SampleBatch(fitted(texts, self._data, self._counts))
+        if self._data.too_long == "split":
+            written = list(self._split(written))
+        chosen = [one.chosen for one in written]
+        worse = [one.rejected for one in written if one.rejected]
+        samples = [one.placed.sample for one in written]
+        if any(sample.images for sample in samples):
+            return self._with_images(chosen, worse, samples)
+        return SampleBatch(self._encoded(chosen), self._encoded(worse) if worse else None, samples)
 
     def _with_images(
-        self, chosen: Sequence[Rendered], rejected: Sequence[Rendered], samples: Sequence[Sample]
+        self, chosen: Sequence[Rendered], worse: Sequence[Rendered], samples: Sequence[Sample]
     ) -> SampleBatch:
         batch = self._encoder.encode(chosen)
-        if rejected:
+        if worse:
             # Both sides show the same images, so neither is cut: what is too long is left out.
-            return SampleBatch(batch, self._encoder.encode(rejected), samples)
-        assert self._images is not None
-        fitting, samples = fitted_with_images(
-            batch, samples, self._data, self._counts, self._images.ids
-        )
-        return SampleBatch(fitting, None, samples)
+            return SampleBatch(batch, self._encoder.encode(worse), samples)
+        ids = self._writer.image_ids
+        return SampleBatch(*fitted_with_images(batch, samples, self._data, self._counts, ids))
 
-    def _placed(self, placed: PlacedSample) -> Sample:
-        """The sample with its images as they are named from the folder of all."""
-        if not placed.sample.images:
-            return placed.sample
-        if self._images is None:
-            raise ValueError(NO_IMAGES)
-        return self._images.placed(placed.sample, placed.row.file)
+    def _written(self, placed: PlacedSample) -> _Written | None:
+        try:
+            placed = self._writer.placed(placed)
+            chosen = self._writer.write(placed.sample)
+            worse = placed.sample.rejected and self._writer.write_rejected(placed.sample)
+            self._counts.num_left_out += chosen.num_left_out
+            return _Written(placed, chosen, worse or None)
+        except ValueError as error:
+            self._counts.num_broken += 1
+            problem = placed.row.problem(str(error), lines_before(self._part))
+            self._counts.first_broken = self._counts.first_broken or str(problem)
+            if self._data.on_error == "stop":
+                raise Refused(problem) from None
+            return None
 
-    def _rendered(self, sample: Sample) -> list[Rendered]:
-        sides = [replace(sample, rejected=())]
-        if sample.rejected:
-            sides.append(replace(sample, messages=sample.rejected, rejected=()))
-        return [self._render(side) for side in sides]
-
-    def _render(self, sample: Sample) -> Rendered:
-        if not sample.images or self._images is None:
-            return render(sample, self._tokenizer, self._data)
-        rendered = render(self._images.written(sample), self._tokenizer, self._data)
-        return self._images.expanded(rendered, sample.images)
+    def _split(self, written: Sequence[_Written]) -> Iterator[_Written]:
+        """The dialogues, those that are longer than a row as several."""
+        lengths = lengths_of(self._encoder.encode([one.chosen for one in written]))
+        for one, length in zip(written, lengths.tolist(), strict=True):
+            if length <= self._data.sequence_length or not can_split(one.placed.sample):
+                yield one
+                continue
+            parts = split_by_tokens(one.placed.sample, self._writer, self._data)
+            self._counts.num_too_long += parts.num_too_long
+            self._counts.num_split += len(parts.samples) + parts.num_too_long - 1
+            pieces = (PlacedSample(one.placed.row, sample) for sample in parts.samples)
+            yield from filter(None, map(self._written, pieces))
 
     def _encoded(self, rendered: Sequence[Rendered]) -> TokenBatch:
-        return fitted(self._encoder.encode(rendered), self._data, self._counts)
-
-    def _give_up(self, placed: PlacedSample, error: ValueError) -> None:
-        self._counts.num_broken += 1
-        if self._data.on_error == "stop":
-            raise Refused(placed.row.problem(str(error), lines_before(self._part))) from None
+        batch = self._encoder.encode(rendered)
+        return batch if self._data.too_long == "split" else fitted(batch, self._data, self._counts)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fsft.runtime.data.text_tokenizer import TextTokenizer
+from fsft.runtime.data.text_tokenizer import TextTokenizer, give_memory_back
 
 CHECKED_FIRST = 4
 """Texts at the start of a part that are encoded by both libraries."""
@@ -159,7 +159,9 @@ def _built(build: Callable[[str], Engine], definition: str) -> Engine | None:
     What a Rust library raises then is a matter of its own, panics included.
     """
     try:
-        return build(definition)
+        engine = build(definition)
+        give_memory_back()
+        return engine
     except ImportError:
         return None
     except BaseException as error:

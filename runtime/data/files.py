@@ -42,6 +42,11 @@ class DataFile:
         return is_url(self.path)
 
     @property
+    def is_plain_text(self) -> bool:
+        """Whether it is text as it is stored."""
+        return self.kind in TEXT_KINDS and not self.compression
+
+    @property
     def end(self) -> int | None:
         """Where reading stops in bytes, None at the end of the file."""
         return self.size if self.size and not self.compression else None
@@ -66,7 +71,7 @@ def find_files(source: Source) -> list[DataFile]:
         in_folder = is_folder(path)
         found = list(_local_files(path, source)) if in_folder else [local_file(path)]
     if in_folder:
-        found = [file for file in found if file.size or file.compression or not _is_text(file)]
+        found = [file for file in found if file.size or file.is_remote or not file.is_plain_text]
     elif not found[0].size and not found[0].is_remote:
         raise Refused(Problem(file=source.path, reason="the file is empty."))
     if not found:
@@ -127,7 +132,3 @@ def _saved_set(folder: Path, split: str) -> DataFile:
     files = [path for path in folder.rglob("*.arrow") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     return DataFile(str(folder), "saved", size=size, split=split)
-
-
-def _is_text(file: DataFile) -> bool:
-    return file.kind in TEXT_KINDS

@@ -24,17 +24,18 @@ def has_labels(batch: TokenBatch) -> Mask:
 
 def truncated(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
     """The first `length` tokens of each sample; one length for all, or one for each."""
-    kept = _places(batch) < _of_tokens(batch, length)
+    limits = length if isinstance(length, int) else np.repeat(length, lengths_of(batch))
+    kept = _places(batch) < limits
     bounds = np.concatenate([[0], np.cumsum(np.minimum(lengths_of(batch), length))])
     return TokenBatch(TokenIds(batch.tokens.ids[kept], bounds), batch.learned[kept])
 
 
-def chopped(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
-    """Each sample as pieces of `length` tokens, the last one shorter; `length` as in truncated.
+def chopped(batch: TokenBatch, length: int) -> TokenBatch:
+    """Each sample as pieces of `length` tokens, the last one shorter.
 
     The first token of a piece has nothing before it and is not learned.
     """
-    begins = _places(batch) % _of_tokens(batch, length) == 0
+    begins = _places(batch) % length == 0
     bounds = np.append(np.flatnonzero(begins), len(begins)).astype(np.int64)
     return TokenBatch(TokenIds(batch.tokens.ids, bounds), batch.learned & ~begins)
 
@@ -56,8 +57,3 @@ def _places(batch: TokenBatch) -> Lengths:
     """The place of each token in its sample, from 0."""
     starts = np.repeat(batch.tokens.bounds[:-1], lengths_of(batch))
     return np.arange(len(batch.tokens.ids)) - starts
-
-
-def _of_tokens(batch: TokenBatch, length: int | Lengths) -> int | Lengths:
-    """A length for each sample as one for each token."""
-    return length if isinstance(length, int) else np.repeat(length, lengths_of(batch))

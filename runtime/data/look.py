@@ -6,27 +6,23 @@ and, where their kind allows it, over each file; the tokens of the rest are extr
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
-from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
+from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.files import find_files
-from fsft.runtime.data.images.expand import ImageTexts
-from fsft.runtime.data.images.files import places_of
 from fsft.runtime.data.images.of_recipe import image_processor_of
-from fsft.runtime.data.images.shown import with_named_images
 from fsft.runtime.data.parts import Part, read_part
-from fsft.runtime.data.preview import sample_shown
-from fsft.runtime.data.render import render
 from fsft.runtime.data.row import Row
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.sample import Sample
-from fsft.runtime.data.samples import fill_in, first_format
-from fsft.runtime.data.shapes import to_sample
-from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer_of
-from fsft.runtime.data.tokenizer import make_tokenizer
+from fsft.runtime.data.sample_writer import SampleWriter
+from fsft.runtime.data.samples import PlacedSample, first_format, interpret
+from fsft.runtime.data.shown import Seen, ShownSample, as_written, see, see_tokens, shares
+from fsft.runtime.data.text_tokenizer import text_tokenizer_of
+from fsft.runtime.data.tokenizer import make_tokenizer, warnings_of_templates
 
 MOST_ROWS = 2000
 """Rows of a source that are read; enough for an error of a few percent."""
@@ -56,15 +52,6 @@ class FileLook:
 
 
 @dataclass(frozen=True)
-class ShownSample:
-    """A sample as the model will see it."""
-
-    path: str
-    num_tokens: int | None
-    segments: list[tuple[str, bool]]
-
-
-@dataclass(frozen=True)
 class DataLook:
     """What the training data holds, file by file and in all."""
 
@@ -72,6 +59,8 @@ class DataLook:
     samples: list[ShownSample]
     trouble: str = ""
     """Why tokens are not counted, and samples shown without a template; empty where they are."""
+    warnings: list[str] = field(default_factory=list)
+    """What may surprise in the chat templates."""
 
     @property
     def num_tokens(self) -> float | None:
@@ -88,6 +77,7 @@ class DataLook:
 def look(recipe: Recipe, num_samples: int) -> DataLook:
     """Look into the recipe's training files; paths must be resolved.
 
+    Samples are shown of each file in turn, and of each file one at least unless `num_samples` is 0.
     Raises Refused where a file cannot be read.
     """
     data = recipe.data
@@ -95,7 +85,7 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     try:
         made = make_tokenizer(recipe, _texts(parts, data))
         tokenizer = text_tokenizer_of(made)
-        processor = image_processor_of(recipe, made)
+        images = image_processor_of(recipe, made)
         if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
             raise Refused(
                 Problem(
@@ -109,18 +99,19 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     files: list[FileLook] = []
     samples: list[ShownSample] = []
     encoder = Encoder(tokenizer)
-    for part in parts:
-        images = ImageTexts(processor, tokenizer, part.source) if processor else None
-        encoded = [_encoded(row, part, data, tokenizer, encoder, images) for row in part.rows]
-        files.append(_counted(part, [_num_used(one, data) for one in encoded]))
-        usable = ((o, r) for o, r in zip(encoded, part.rows, strict=True) if o is not None)
-        for one, row in islice(usable, num_samples - len(samples)):
-            shown = sample_shown(one, tokenizer)
-            if processor and (sample := _sample(row, part, data)):
-                places = places_of(sample.images, row.file, part.source)
-                shown = with_named_images(shown, processor.text, places)
-            samples.append(ShownSample(part.source.path, len(one.input_ids), shown.segments))
-    return DataLook(files, samples)
+    for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
+        writer = SampleWriter(tokenizer, data, part.source, images)
+        lengths: list[int] = []
+        number = 0
+        for row in part.rows:
+            seen = _seen(row, part, data, encoder, writer)
+            lengths.append(seen.num_tokens if seen else 0)
+            if seen and number < wanted:
+                number += 1
+                samples.extend(seen.shown(part.source.path, row.line, writer))
+        files.append(_counted(part, lengths))
+    written = [part.source.template for part in parts if part.format not in ("text", "tokens")]
+    return DataLook(files, samples, warnings=warnings_of_templates(tokenizer, written))
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,7 @@ def _read(source: Source) -> _Part:
     size = sum(file.size for file in files)
     data_format = source.format
     if data_format == "auto":
-        data_format = first_format(Part(tuple(files), limit=wanted))
+        data_format = first_format(Part(tuple(files), limit=wanted), source.columns)
     most = min(MOST_ROWS, wanted or MOST_ROWS)
     if wanted == most or 0 < size <= SMALL:
         rows = list(read_part(Part(tuple(files), limit=most + (wanted != most))))
@@ -159,48 +150,31 @@ def _texts(parts: Sequence[_Part], data: Data) -> Iterator[str]:
     for part in parts:
         for row in part.rows:
             if (sample := _sample(row, part, data)) is not None:
-                yield from (message["content"] for message in sample.messages)
+                yield from (m["content"] for m in (*sample.messages, *sample.rejected))
                 if sample.text:
                     yield sample.text
 
 
 def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
-    if row.error:
-        return None
     try:
-        sample = fill_in(to_sample(row.value, part.format), data.variables)
+        sample = interpret(row, part.format, part.source, data.variables).sample
     except ValueError:
         return None
     return None if sample.is_empty else sample
 
 
-def _encoded(
-    row: Row,
-    part: _Part,
-    data: Data,
-    tokenizer: TextTokenizer,
-    encoder: Encoder,
-    images: ImageTexts | None,
-) -> Encoded | None:
+def _seen(row: Row, part: _Part, data: Data, encoder: Encoder, writer: SampleWriter) -> Seen | None:
+    """What becomes of a row; None where it holds no sample or the template refuses it."""
+    if part.format == "tokens":
+        return see_tokens(row, part.source, data)
     sample = _sample(row, part, data)
-    if sample is None or (sample.images and images is None):
+    if sample is None:
         return None
     try:
-        if images and sample.images:
-            rendered = images.rendered(sample, row.file, lambda s: render(s, tokenizer, data))
-        else:
-            rendered = render(sample, tokenizer, data)
-        return next(iter(encoder.encode([rendered])))
+        placed = writer.placed(PlacedSample(row, sample))
+        return see(placed.sample, encoder, data, writer)
     except ValueError:
         return None
-
-
-def _num_used(one: Encoded | None, data: Data) -> int:
-    """Tokens of a row that are trained on; 0 where `prepare` would leave it out."""
-    if one is None or (len(one.input_ids) > data.sequence_length and data.too_long == "drop"):
-        return 0
-    labels = one.labels[: data.sequence_length]
-    return len(labels) if (labels != IGNORED).any() else 0
 
 
 def _counted(part: _Part, lengths: Sequence[int]) -> FileLook:
@@ -230,7 +204,7 @@ def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, troubl
     """Shapes, rows and samples as they are in the files."""
     files: list[FileLook] = []
     samples: list[ShownSample] = []
-    for part in parts:
+    for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
         read = [_sample(row, part, data) for row in part.rows]
         broken = sum(sample is None for sample in read)
         number = len(part.rows)
@@ -247,21 +221,10 @@ def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, troubl
                 held.is_from_start,
             )
         )
-        usable = (sample for sample in read if sample is not None)
+        usable = ((row, one) for row, one in zip(part.rows, read, strict=True) if one is not None)
         samples.extend(
-            ShownSample(part.source.path, None, _turns(sample, data))
-            for sample in islice(usable, num_samples - len(samples))
+            shown
+            for row, sample in islice(usable, wanted)
+            for shown in as_written(sample, data, part.source.path, row.line)
         )
     return DataLook(files, samples, trouble)
-
-
-def _turns(sample: Sample, data: Data) -> list[tuple[str, bool]]:
-    if sample.text:
-        return [(sample.text, True)]
-    return [
-        (
-            f"{message['role']}: {message['content']}\n",
-            data.loss_on == "all" or message["role"] == "assistant",
-        )
-        for message in sample.messages
-    ]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 
+from fsft.recipes.data_files import is_web
 from fsft.runtime.data.files import DataFile
 from fsft.runtime.data.hub import count_rows, read_first
 from fsft.runtime.data.row import BadContent, Row
@@ -97,7 +98,7 @@ def _pieces(file: DataFile, target_bytes: int) -> Sequence[Part]:
     if file.kind == "parquet":
         return _ranges(file, _row_groups(file, target_bytes))
     # A server of web pages need not be able to start in the middle.
-    if file.kind == "jsonl" and not file.compression and not file.path.startswith("http"):
+    if file.kind == "jsonl" and not file.compression and not is_web(file.path):
         number = -(-file.size // target_bytes)
         return _ranges(file, [index * file.size // number for index in range(number + 1)])
     return [Part((file,))]

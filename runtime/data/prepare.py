@@ -4,20 +4,23 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Source
+from fsft.recipes.schema import SPLITS, Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.images.files import image_folder
 from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.images.shown import with_named_images
 from fsft.runtime.data.preview import sample_shown
-from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
-from fsft.runtime.data.text_tokenizer import TextTokenizer
+from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
 from fsft.runtime.data.tokenize import SplitTokens, tokenize
-from fsft.runtime.data.tokenizer import saved_tokenizer
+from fsft.runtime.data.tokenizer import saved_tokenizer, warnings_of_templates
 from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
 from fsft.runtime.run_directory import resumed_folder, write_json
+
+PREFERENCES = ("preference", "kto")
+WITHOUT_TEMPLATE = ("text", "tokens")
 
 
 @dataclass
@@ -41,7 +44,12 @@ def prepare(context: StageContext) -> str:
     """
     data = context.recipe.data
     with resumed_folder(context.run.data, context.fingerprint) as folder:
-        tokenizer = saved_tokenizer(context.recipe, folder)
+        _require_trainable(data)
+        tokenizer = text_tokenizer(saved_tokenizer(context.recipe, folder))
+        sources = [*data.train, *data.eval]
+        written = [s.template for s in sources if source_format(s) not in WITHOUT_TEMPLATE]
+        for warning in warnings_of_templates(tokenizer, written):
+            context.warn(warning)
         tokens = tokenize(folder, data, context.progress)
         splits = {split: _arranged(context, split, tokens[split], tokenizer) for split in tokens}
         info = {
@@ -64,7 +72,7 @@ def _arranged(
         context.warn(f"{trouble}; tokenizers was used instead, which is slower.")
     if not any(source.num_used for source in tokens.sources):
         raise Refused(*_why_nothing_is_left(tokens.sources))
-    if not tokens.ends_learned:
+    if not any(part.ends_learned for part in tokens.parts):
         context.warn(
             f"the end-of-text token {tokenizer.eos_token!r} is never learned in {split}: the model "
             "may not know when to stop. Check that the chat template ends an answer with it."
@@ -72,6 +80,11 @@ def _arranged(
     for counts in tokens.sources:
         if reasons := _left_out(counts):
             context.warn(f"{counts.path}: of {counts.num_read} rows, left out: {reasons}.")
+        if counts.num_left_out:
+            context.warn(
+                f"{counts.path}: the chat template leaves out {counts.num_left_out} texts, such as "
+                "reasoning in earlier answers or turns of a role that it does not know."
+            )
     sources: list[Source] = getattr(data, split)
     folder = tokens.files[0].parent
     extent = write_training_set(
@@ -95,6 +108,24 @@ def _arranged(
         num_label_tokens=tokens.num_label_tokens,
         packing_efficiency=extent.num_tokens / (extent.num_rows * data.sequence_length),
     )
+
+
+def _require_trainable(data: Data) -> None:
+    """Raise Refused where the data holds what the method cannot learn from."""
+    problems = [
+        Problem(
+            key=f"data.{split}.{index}.format",
+            file=source.path,
+            reason=f"the {kind} shape says which answers people liked; full training learns from "
+            "answers alone.",
+            example="fsft data tokenize prepares it for other trainers",
+        )
+        for split in SPLITS
+        for index, source in enumerate(getattr(data, split))
+        if (kind := source_format(source)) in PREFERENCES
+    ]
+    if problems:
+        raise Refused(*problems)
 
 
 def _why_nothing_is_left(sources: list[SourceCounts]) -> Iterator[Problem]:

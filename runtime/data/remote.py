@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from fsft.recipes.data_files import is_passed_over, read_name
+from fsft.recipes.data_files import is_passed_over, is_web, read_name
 from fsft.recipes.problems import Problem, Refused, missing_package
 
 if TYPE_CHECKING:
@@ -25,30 +25,28 @@ _TIME_KEYS = (
 
 
 def find_remote(url: str) -> tuple[list["DataFile"], bool]:
-    """The files of a URL, and whether it is a folder of them.
+    """The files of a URL, and whether it is a folder of them; its empty text files are left out.
 
     Raises Refused where there are none, they cannot be reached, or a backend is not installed.
     """
-    from fsft.runtime.data.files import make_file
-
     with told(url):
         fs, path = _file_system(url)
         # A server of web pages takes any address for a folder of links.
-        if read_name(url) and not (is_folder := _is_folder(fs, url, path)):
-            info = fs.info(path)
-            return [make_file(url, info.get("size") or 0, _version(info))], is_folder
+        if read_name(url) and (is_web(url) or not fs.isdir(path)):
+            return [_file(url, fs.info(path))], False
         # There, deeper means the whole of a web site.
-        found = fs.find(path, maxdepth=1 if _is_web(url) else None, detail=True)
+        found = fs.find(path, maxdepth=1 if is_web(url) else None, detail=True)
         if not found and not fs.exists(path):
             raise Refused(Problem(file=url, reason="there is no such file or folder."))
-        if not read_name(url) and list(found) == [path]:
-            # Refused, because of its name.
-            make_file(url, 0)
-        files = [
-            make_file(fs.unstrip_protocol(name), info.get("size") or 0, _version(info))
-            for name, info in sorted(found.items())
-            if _is_data(name, path)
-        ]
+        if list(found) == [path]:
+            return [_file(url, found[path])], False
+        files = []
+        for name in sorted(name for name in found if _is_data(name, path)):
+            # A list of links says neither size nor time.
+            info = fs.info(name) if is_web(url) else found[name]
+            file = _file(fs.unstrip_protocol(name), info)
+            if info.get("size") != 0 or not file.is_plain_text:
+                files.append(file)
     return files, True
 
 
@@ -59,7 +57,6 @@ class RemoteFile(io.RawIOBase):
         with told(url):
             fs, path = _file_system(url)
             self._file: Any = fs.open(path, "rb")
-        self._url = url
 
     def readinto(self, buffer: Any) -> int:
         with _as_os_error():
@@ -97,7 +94,11 @@ def told(url: str) -> Iterator[None]:
             raise missing_package(ModuleNotFoundError(name="fsspec")) from None
         reason = f"reading {url.split('://', maxsplit=1)[0]}:// needs a package: {error}."
         raise Refused(Problem(file=url, reason=reason, example=_what_to_install(url))) from None
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # Of a web address, fsspec says so whatever went wrong.
+        if is_web(url) and not isinstance(error.__cause__, FileNotFoundError | None):
+            reason = f"cannot be reached: {_first_line(error.__cause__)}."
+            raise Refused(Problem(file=url, reason=reason)) from error
         raise Refused(Problem(file=url, reason="there is no such file or folder.")) from None
     # Each backend raises exceptions of its own.
     except Exception as error:
@@ -122,12 +123,10 @@ def _file_system(url: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
-def _is_folder(fs: Any, url: str, path: str) -> bool:
-    return not _is_web(url) and bool(fs.isdir(path))
+def _file(url: str, info: Mapping[str, Any]) -> "DataFile":
+    from fsft.runtime.data.files import make_file
 
-
-def _is_web(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://"))
+    return make_file(url, info.get("size") or 0, _version(info))
 
 
 def _is_data(name: str, folder: str) -> bool:
@@ -151,6 +150,6 @@ def _what_to_install(url: str) -> str:
     return f"pip install {packages[scheme]}" if scheme in packages else ""
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")

@@ -1,86 +1,161 @@
-"""The text that a sample becomes, and the parts of it that are learned.
+"""Samples as the text that the tokenizer sees, and the parts of it that are learned.
 
-Where an answer begins and ends is known by rendering the dialogue up to it.
+The mask is exact for any chat template: see `skeleton`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from fsft.recipes.schema import Data
+from fsft.runtime.data.chat_template import ChatTemplate, chat_template
+from fsft.runtime.data.marks import Marked, marked
 from fsft.runtime.data.sample import Message, Sample
+from fsft.runtime.data.skeleton import Skeleton, Span, Spans, skeleton_of
 from fsft.runtime.data.text_tokenizer import TextTokenizer
 
-Span = tuple[int, int]
-"""First character and the one after the last."""
+MOST_SKELETONS = 1000
+"""Skeletons of dialogues kept for a template; dialogues of a file are alike."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The text that the tokenizer sees, and the parts of it that are learned."""
+    """The text that the tokenizer sees, and the parts of it that are learned, in order."""
 
     text: str
     learned: tuple[Span, ...]
+    num_left_out: int = 0
+    """Texts of the dialogue that the chat template leaves out, where that is known."""
 
 
-def render(sample: Sample, tokenizer: TextTokenizer, data: Data) -> Rendered:
-    """The text of a sample and its learned spans; raises ValueError where the template cannot."""
+def render(
+    sample: Sample, tokenizer: TextTokenizer, data: Data, template: str | None = None
+) -> Rendered:
+    """The text of a sample and its learned spans; raises ValueError where the template cannot.
+
+    `template` is the text of a chat template in place of the tokenizer's. An answer is learned
+    from behind the prompt that the model is given through the token that ends its turn. Of a
+    preference this is the better dialogue, and what is learned is what follows the question.
+    """
     if sample.text:
-        text = tokenizer.text_begin + sample.text + (tokenizer.eos_token or "")
+        return _plain(sample.text, tokenizer)
+    return _dialogue(sample, sample.messages, tokenizer, data, template)
+
+
+def render_rejected(
+    sample: Sample, tokenizer: TextTokenizer, data: Data, template: str | None = None
+) -> Rendered:
+    """The worse dialogue of a preference, in the same way."""
+    return _dialogue(sample, sample.rejected, tokenizer, data, template)
+
+
+def _plain(text: str, tokenizer: TextTokenizer) -> Rendered:
+    text = f"{tokenizer.text_begin}{text}{tokenizer.eos_token or ''}"
+    return Rendered(text, ((0, len(text)),))
+
+
+def _dialogue(
+    sample: Sample,
+    messages: Sequence[Message],
+    tokenizer: TextTokenizer,
+    data: Data,
+    template: str | None,
+) -> Rendered:
+    compiled = chat_template(tokenizer, template)
+    first = sample.num_shared if sample.rejected else 0
+    learns_all = data.loss_on == "all" and not sample.rejected
+    if learns_all and not any(message.get("weight") == 0 for message in messages):
+        text = compiled.write(messages, sample.tools)
         return Rendered(text, ((0, len(text)),))
-    whole = _apply(tokenizer, sample.messages)
-    if data.loss_on == "all":
-        return Rendered(whole, ((0, len(whole)),))
-    return Rendered(whole, tuple(_answer_spans(sample.messages, whole, tokenizer)))
+    text, spans = _places(compiled, messages, sample.tools)
+    if learns_all:
+        masked = [spans.turns.get(i) for i, m in enumerate(messages) if m.get("weight") == 0]
+        return Rendered(text, _outside(masked, len(text)), spans.num_left_out)
+    answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    wanted = set(answers[-1:] if data.loss_on == "last" else answers)
+    learned = [
+        (spans.answers if message["role"] == "assistant" else spans.turns).get(i)
+        for i, message in enumerate(messages)
+        if i >= first and message.get("weight", i in wanted)
+    ]
+    kept = tuple(span for span in learned if span and span[0] < span[1])
+    return Rendered(text, kept, spans.num_left_out)
 
 
-def _answer_spans(messages: Sequence[Message], whole: str, tokenizer: TextTokenizer) -> list[Span]:
-    spans = []
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = _apply(tokenizer, messages[:index], add_generation_prompt=True)
-        through = _apply(tokenizer, messages[: index + 1])
-        if not whole.startswith(through):
-            raise ValueError(
-                f"the chat template writes turn {index + 1} differently once more turns follow, so "
-                "its answer cannot be told from the rest"
-            )
-        start = _num_common(prompt, through)
-        if start < len(through):
-            spans.append((start, len(through)))
-    return spans
-
-
-def _num_common(one: str, other: str) -> int:
-    """The number of characters with which both begin."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _apply(
-    tokenizer: TextTokenizer, messages: Sequence[Message], *, add_generation_prompt: bool = False
-) -> str:
-    from jinja2 import TemplateError
-
-    if not messages and not add_generation_prompt:
-        return ""
-    try:
-        return str(
-            _compiled(tokenizer.chat_template or "").render(
-                messages=list(messages),
-                add_generation_prompt=add_generation_prompt,
-                **tokenizer.special_tokens,
-            )
+def _places(template: ChatTemplate, messages: Sequence[Message], tools: Any) -> tuple[str, Spans]:
+    """The text of a dialogue, and where its turns stand in it."""
+    if not template.marks_answers:
+        text = template.write(messages, tools)
+        return text, _spans(template, messages, tools, text)
+    text, said = template.write_marked(messages, tools)
+    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    spans = _joined(said)
+    if len(spans) != len(answers):
+        raise ValueError(
+            f"the chat template marks {len(spans)} answers by generation, and {len(answers)} turns "
+            "are the assistant's"
         )
-    except TemplateError as error:
-        raise ValueError(f"the chat template refuses the dialogue: {error}") from None
+    others = _spans(template, messages, tools, text) if _weighs_others(messages) else None
+    return text, Spans(dict(zip(answers, spans, strict=True)), others.turns if others else {})
 
 
-@lru_cache
-def _compiled(template: str) -> Any:
-    """As transformers compiles it when it serves the model."""
-    from transformers.utils import chat_template_utils
+def _spans(template: ChatTemplate, messages: Sequence[Message], tools: Any, text: str) -> Spans:
+    """Where turns stand in the text, by the first skeleton that holds.
 
-    return chat_template_utils._compile_jinja_template(template)
+    Where a template looks into the texts, as at tags in what the user says, those are not marked.
+    """
+    problem = None
+    for covers in (_anyone, _assistant, _nobody):
+        dialogue = marked(messages, covers)
+        try:
+            skeleton = _skeleton(template, dialogue, tools, keep=covers is _anyone)
+        except ValueError as error:
+            problem = problem or error
+            continue
+        if skeleton.fill(dialogue.texts) == text:
+            return skeleton.spans(dialogue.texts)
+    raise problem or ValueError("the chat template writes the same dialogue in different ways")
+
+
+def _skeleton(template: ChatTemplate, dialogue: Marked, tools: Any, *, keep: bool) -> Skeleton:
+    if not keep:
+        return skeleton_of(template, dialogue, tools)
+    key = (dialogue.key, repr(tools) if tools else "")
+    if key not in template.skeletons:
+        if len(template.skeletons) >= MOST_SKELETONS:
+            template.skeletons.clear()
+        template.skeletons[key] = skeleton_of(template, dialogue, tools)
+    return template.skeletons[key]
+
+
+def _anyone(_: Message) -> bool:
+    return True
+
+
+def _assistant(message: Message) -> bool:
+    return bool(message["role"] == "assistant")
+
+
+def _nobody(_: Message) -> bool:
+    return False
+
+
+def _weighs_others(messages: Sequence[Message]) -> bool:
+    return any("weight" in message for message in messages)
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """The spans, with those that touch each other joined."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _outside(masked: Iterable[Span | None], length: int) -> tuple[Span, ...]:
+    """What lies between the masked spans."""
+    edges = [0, *(edge for span in masked if span for edge in span), length]
+    return tuple((a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b)

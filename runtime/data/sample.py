@@ -35,12 +35,34 @@ class Sample:
     def is_empty(self) -> bool:
         """There is nothing to learn: no text, and no answer that says anything."""
         return not self.text.strip() and not any(
-            message["content"].strip() or message.get("tool_calls")
-            for message in self.messages
-            if message["role"] == "assistant"
+            is_learnable(message) and says_something(message) for message in self.messages
         )
 
     @property
     def num_characters(self) -> int:
         """About how much text there is."""
         return len(self.text) + sum(len(m["content"]) for m in (*self.messages, *self.rejected))
+
+    @property
+    def num_shared(self) -> int:
+        """Turns with which the better and the worse dialogue begin alike: their question."""
+        number = 0
+        for better, worse in zip(self.messages, self.rejected, strict=False):
+            if better != worse:
+                break
+            number += 1
+        return number
+
+
+def is_learnable(message: Message) -> bool:
+    """Whether a turn is one of those that are learned when the recipe asks for answers."""
+    return bool(message.get("weight", message["role"] == "assistant"))
+
+
+def says_something(message: Message) -> bool:
+    """Whether a turn holds text that is not blank, or calls a tool."""
+    return bool(
+        message["content"].strip()
+        or message.get("tool_calls")
+        or message.get("reasoning_content", "").strip()
+    )

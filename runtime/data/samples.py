@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.runtime.data.dialogues import Tidied, tidied
 from fsft.runtime.data.files import find_files
 from fsft.runtime.data.parts import Part, lines_before, read_part
 from fsft.runtime.data.row import Row
-from fsft.runtime.data.sample import Sample
-from fsft.runtime.data.shapes import detect_format, known_shapes, to_sample
+from fsft.runtime.data.sample import Message, Sample
+from fsft.runtime.data.shapes import detect_format, known_shapes, renamed, to_sample
 
 MAX_PROBLEMS = 20
 """Broken rows named at once; the next ones are most often of the same kind."""
@@ -22,7 +24,8 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 class SourceCounts:
     """What became of the rows of one source.
 
-    num_read + num_split is num_used + num_broken + num_empty + num_too_long + num_fully_masked.
+    A row that is split becomes num_split samples more. Each row or sample is counted once:
+    num_read + num_split = num_used + num_broken + num_empty + num_too_long + num_fully_masked.
     """
 
     path: str
@@ -33,14 +36,24 @@ class SourceCounts:
     num_empty: int = 0
     num_too_long: int = 0
     num_truncated: int = 0
-    num_split: int = 0
-    """Samples that there are more of than rows, because one row became several."""
+    """Samples among those used that were cut."""
     num_fully_masked: int = 0
+    num_split: int = 0
+    """Samples more than rows, from dialogues that were split; those too long by themselves too."""
+    num_merged: int = 0
+    """Turns joined to the one before, as both had the same role."""
+    num_trailing_dropped: int = 0
+    """Turns at the end of a dialogue that nobody answers."""
+    num_left_out: int = 0
+    """Texts that the chat template leaves out, as earlier reasoning."""
+    first_broken: str = ""
+    """The first row that could not be read, and why."""
 
     def add(self, other: "SourceCounts") -> None:
         """Count what became of further rows of the same source."""
         for name in (field.name for field in fields(self) if field.name.startswith("num_")):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.first_broken = self.first_broken or other.first_broken
 
 
 @dataclass(frozen=True)
@@ -53,17 +66,17 @@ class PlacedSample:
 
 def source_format(source: Source) -> DataFormat:
     """The shape of a source: the one the recipe says, else that of its first readable row."""
-    return source.format if source.format != "auto" else first_format(whole(source))
+    return source.format if source.format != "auto" else first_format(whole(source), source.columns)
 
 
-def first_format(part: Part) -> DataFormat:
+def first_format(part: Part, columns: Mapping[str, str]) -> DataFormat:
     """The shape of the first readable row. Raises Refused where there is none, or it has none."""
     trouble = ""
     for row in read_part(part):
         if row.error:
             trouble = trouble or str(row.problem())
             continue
-        found = detect_format(row.value)
+        found = _detected(row.value, columns)
         if found is None:
             fields = ", ".join(row.value) if isinstance(row.value, Mapping) else "none"
             reason = f"the row has none of the known shapes; its fields: {fields}"
@@ -84,38 +97,52 @@ def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[P
     Raises Refused as samples_in does.
     """
     part = whole(source)
-    data_format = source.format if source.format != "auto" else first_format(part)
-    yield from samples_in(part, data, data_format, counts)
+    data_format = source.format if source.format != "auto" else first_format(part, source.columns)
+    yield from samples_in(part, data_format, source, data, counts)
 
 
 def samples_in(
-    part: Part, data: Data, data_format: DataFormat, counts: SourceCounts
+    part: Part, data_format: DataFormat, source: Source, data: Data, counts: SourceCounts
 ) -> Iterator[PlacedSample]:
     """The samples in a part of a source; what says nothing is added to `counts`.
 
     Raises Refused naming the broken rows, up to MAX_PROBLEMS, when data.on_error is "stop".
     """
     problems: list[Problem] = []
-    before = 0
+    before: int | None = None
     for row in read_part(part):
         if len(problems) == MAX_PROBLEMS:
             break
         counts.num_read += 1
         try:
-            sample = fill_in(_sample(row, data_format), data.variables)
+            tidy = interpret(row, data_format, source, data.variables)
         except ValueError as error:
             counts.num_broken += 1
+            before = lines_before(part) if before is None else before
+            problem = row.problem(str(error), before)
+            counts.first_broken = counts.first_broken or str(problem)
             if data.on_error == "stop":
-                before = before if problems else lines_before(part)
-                problems.append(row.problem(str(error), before))
+                problems.append(problem)
             continue
-        if sample.is_empty:
+        if tidy.sample.is_empty:
             counts.num_empty += 1
         elif not problems:
-            yield PlacedSample(row, sample)
+            counts.num_merged += tidy.num_merged
+            counts.num_trailing_dropped += tidy.num_trailing_dropped
+            yield PlacedSample(row, tidy.sample)
     if problems:
         hint = Problem(reason='to leave such rows out and count them, set data.on_error = "skip".')
         raise Refused(*problems, hint)
+
+
+def interpret(
+    row: Row, data_format: DataFormat, source: Source, variables: Mapping[str, str]
+) -> Tidied:
+    """The sample in a row, tidied; raises ValueError with the reason where there is none."""
+    if row.error:
+        raise ValueError(row.error)
+    sample = to_sample(renamed(row.value, source.columns), data_format)
+    return tidied(fill_in(sample, variables))
 
 
 def fill_in(sample: Sample, variables: Mapping[str, str]) -> Sample:
@@ -126,13 +153,24 @@ def fill_in(sample: Sample, variables: Mapping[str, str]) -> Sample:
     def filled(text: str) -> str:
         return _VARIABLE.sub(lambda match: variables.get(match[1], match[0]), text)
 
-    messages = tuple(
-        {**message, "content": filled(message["content"])} for message in sample.messages
+    def spoken(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        names = ("content", "reasoning_content")
+        return tuple(
+            {**message, **{name: filled(message[name]) for name in names if name in message}}
+            for message in messages
+        )
+
+    return replace(
+        sample,
+        messages=spoken(sample.messages),
+        rejected=spoken(sample.rejected),
+        text=filled(sample.text),
     )
-    return replace(sample, messages=messages, text=filled(sample.text))
 
 
-def _sample(row: Row, data_format: DataFormat) -> Sample:
-    if row.error:
-        raise ValueError(row.error)
-    return to_sample(row.value, data_format)
+def _detected(value: Any, columns: Mapping[str, str]) -> DataFormat | None:
+    """The shape of a row; where a column is missing, that of the row as it is."""
+    try:
+        return detect_format(renamed(value, columns))
+    except ValueError:
+        return detect_format(value)

@@ -13,8 +13,8 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.files import DataFile
 from fsft.runtime.data.row import BadContent
 
-BOMB_RATIO = 1000
-"""Bytes out for a byte in beyond which a file is taken for a bomb; text has less than 100."""
+BOMB_RATIO = 500
+"""Bytes out for a byte in that make a file a bomb; gzip can do 1000, text hardly 100."""
 BOMB_FLOOR = 256 * 1024**2
 """Bytes that any file may expand to."""
 _BUFFER = 1024**2

@@ -23,7 +23,7 @@ _BUFFER = 1024**2
 def read_parquet(file: DataFile, start: int, stop: int | None) -> Iterator[Row]:
     """The rows of row groups [start, stop), numbered from the beginning of the file."""
     with told_as_content("parquet"), open_parquet(file) as parquet:
-        check_names(parquet.schema_arrow.names)
+        _check_names(parquet.schema_arrow.names)
         _refuse_bomb(file, parquet)
         meta = parquet.metadata
         number = sum(meta.row_group(group).num_rows for group in range(start))
@@ -38,11 +38,11 @@ def read_parquet(file: DataFile, start: int, stop: int | None) -> Iterator[Row]:
 def read_arrow(file: DataFile, _start: int, _stop: int | None) -> Iterator[Row]:
     """The rows of an Arrow IPC file or stream; `datasets` caches are streams."""
     with told_as_content("arrow"):
-        yield from rows_of(file, map(_validated, arrow_batches(file)), 0)
+        yield from rows_of(file, arrow_batches(file), 0)
 
 
 def arrow_batches(file: DataFile) -> Iterator["pa.RecordBatch"]:
-    """The batches of an arrow file, which are not yet known to be valid. Raises BadContent."""
+    """The batches of an arrow file, whose values may still be broken. Raises what pyarrow does."""
     import pyarrow as pa
 
     if not file.size and not file.is_remote:
@@ -55,12 +55,14 @@ def arrow_batches(file: DataFile) -> Iterator["pa.RecordBatch"]:
         batches: Iterable[pa.RecordBatch]
         if is_file:
             table = pa.ipc.open_file(source)
-            check_names(table.schema.names)
+            _check_names(table.schema.names)
             batches = (table.get_batch(index) for index in range(table.num_record_batches))
         else:
             batches = stream = pa.ipc.open_stream(source)
-            check_names(stream.schema.names)
-        yield from batches
+            _check_names(stream.schema.names)
+        for batch in batches:
+            batch.validate()
+            yield batch
 
 
 @contextmanager
@@ -115,21 +117,20 @@ def rows_together(num_bytes: int, num_rows: int) -> int:
 
 def _values(piece: "pa.RecordBatch") -> list[tuple[Any, str]]:
     try:
+        # Arrow believes what a file says of itself, and would read anywhere.
+        piece.validate(full=True)
         return [(value, "") for value in piece.to_pylist()]
     except (ValueError, ArithmeticError, NotImplementedError) as error:
         # Text that is not UTF-8, dates beyond Python's: only one of the rows may have it.
         if piece.num_rows == 1:
-            reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-            return [(None, reason.split("\n")[0].rstrip("."))]
+            reason = str(error).split("\n")[0].rstrip(".")
+            is_text = isinstance(error, UnicodeDecodeError) or "UTF8" in reason
+            return [(None, "is not UTF-8 text" if is_text else reason or type(error).__name__)]
     return [pair for place in range(piece.num_rows) for pair in _values(piece.slice(place, 1))]
 
 
-def _validated(batch: "pa.RecordBatch") -> "pa.RecordBatch":
-    batch.validate(full=True)
-    return batch
-
-
-def check_names(names: list[str]) -> None:
+def _check_names(names: list[str]) -> None:
+    """Raises BadContent for columns of one name: a row holds only one of them."""
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise BadContent(f"has the column {twice!r} twice")

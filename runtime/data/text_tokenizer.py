@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TextTokenizer:
     """What a tokenizer folder says."""
 
@@ -26,6 +26,8 @@ class TextTokenizer:
     """Tokens that are found in a text before anything else, the special ones among them."""
     byte_lengths: npt.NDArray[np.int64] | None
     """Bytes of text that each token id stands for; None where tokens are not made of bytes."""
+    all_special_tokens: Sequence[str]
+    """Those that control the model and are not said."""
     special_tokens: Mapping[str, str]
     """bos_token, eos_token and the like, as chat templates name them."""
     chat_template: str | None
@@ -52,10 +54,20 @@ class TextTokenizer:
         """The tokenizers.Tokenizer."""
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_str(self.definition)
+        made = Tokenizer.from_str(self.definition)
+        give_memory_back()
+        return made
 
     def __len__(self) -> int:
         return int(self.reference.get_vocab_size(with_added_tokens=True))
+
+    def knows(self, token: str) -> bool:
+        """Whether a text is a token by itself."""
+        return self.reference.token_to_id(token) is not None
+
+    def count(self, text: str) -> int:
+        """The number of tokens of a text."""
+        return len(self.reference.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens included."""
@@ -93,13 +105,21 @@ def _from_definition(
     if parts["truncation"] or parts["padding"]:
         plain = {**parts, "truncation": None, "padding": None}
         definition = json.dumps(plain, ensure_ascii=False)
-    return TextTokenizer(
+    special = _special_tokens(settings)
+    made = TextTokenizer(
         definition,
-        [token["content"] for token in parts["added_tokens"]],
-        _byte_lengths(parts),
-        _special_tokens(settings),
-        chat_template,
+        added_tokens=[token["content"] for token in parts["added_tokens"]],
+        byte_lengths=_byte_lengths(parts),
+        all_special_tokens=[
+            *(t["content"] for t in parts["added_tokens"] if t["special"]),
+            *special.values(),
+        ],
+        special_tokens=special,
+        chat_template=chat_template,
     )
+    del parts
+    give_memory_back()
+    return made
 
 
 def _special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -1,24 +1,36 @@
 """A recipe's data as a folder of token ids: to look at, to copy elsewhere, to train from."""
 
-import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
+from fsft.runtime.data.counts import Counts
+from fsft.runtime.data.info import (
+    INFO_NAME,
+    DataInfo,
+    PartInfo,
+    column_types,
+    part_info,
+    read_info,
+    whole_info,
+    write_info,
+)
+from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.tokenize import Progress, SplitTokens, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
-from fsft.runtime.run_directory import resumed_folder, write_json
-
-INFO = "info.json"
+from fsft.runtime.run_directory import resumed_folder
 
 
 def write_token_folder(
     recipe: Recipe, out: Path, *, overwrite: bool, on_progress: Progress
-) -> dict[str, Any]:
-    """Tokenize the recipe's data into `out`; returns what its info.json says.
+) -> DataInfo:
+    """Tokenize the recipe's data into `out`; returns what its data.info says.
 
     A kill loses at most the parts that were being worked on: the same call goes on. Does nothing
     where that was done before. Raises Refused where `out` holds something else, unless
@@ -27,36 +39,53 @@ def write_token_folder(
     cache = out.with_name(f".{out.name}.inputs.json")
     fingerprint = stage_fingerprints(recipe, find_inputs(recipe, cache))["prepare"]
     if out.exists():
-        info = _info(out)
-        if info.get("fingerprint") == fingerprint:
-            return info
-        if not overwrite and (info or any(out.iterdir())):
+        before = read_info(out) if (out / INFO_NAME).exists() else None
+        if before and before.made.get("fingerprint") == fingerprint:
+            return before
+        if not overwrite and (before or any(out.iterdir())):
             raise Refused(
                 Problem(
                     file=str(out),
-                    reason="holds other data." if info else "is not empty.",
+                    reason="holds other data." if before else "is not empty.",
                     example="--overwrite, or another --out",
                 )
             )
     with resumed_folder(out, fingerprint) as folder:
-        tokenizer = saved_tokenizer(recipe, folder)
+        saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
-        info = {
+        tokenizer = text_tokenizer(saved)
+        made = {
+            "by": "fsft data tokenize",
             "fingerprint": fingerprint,
             "vocab_size": len(tokenizer),
             "template": tokenizer.chat_template or "",
-            "splits": {split: _told(tokens, folder) for split, tokens in splits.items()},
+            "splits": {split: _told(tokens) for split, tokens in splits.items()},
         }
-        write_json(folder / INFO, info)
+        info = whole_info(list(_parts(splits, folder)), _columns(splits), made)
+        write_info(folder, info)
     return info
 
 
-def _told(tokens: SplitTokens, folder: Path) -> dict[str, Any]:
-    told = {**asdict(tokens), "engines": sorted(tokens.engines)}
-    return {**told, "files": [str(file.relative_to(folder)) for file in tokens.files]}
+def _told(tokens: SplitTokens) -> dict[str, Any]:
+    return {
+        "num_tokens": tokens.num_tokens,
+        "num_label_tokens": tokens.num_label_tokens,
+        "num_files": len(tokens.files),
+        "engines": tokens.engines,
+        "troubles": tokens.troubles,
+        "sources": [asdict(source) for source in tokens.sources],
+    }
 
 
-def _info(folder: Path) -> dict[str, Any]:
-    path = folder / INFO
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return told
+def _parts(splits: Mapping[str, SplitTokens], folder: Path) -> Iterator[PartInfo]:
+    for tokens in splits.values():
+        for file, part in zip(tokens.files, tokens.parts, strict=True):
+            number = part.rows.num_used
+            counts = Counts(number, number, part.num_tokens, part.num_label_tokens)
+            yield part_info(file, folder, counts)
+
+
+def _columns(splits: Mapping[str, SplitTokens]) -> dict[str, str]:
+    firsts = (tokens.files[0] for tokens in splits.values() if tokens.files)
+    schemas = [pq.read_schema(file) for file in firsts]
+    return {name: kind for schema in schemas for name, kind in column_types(schema).items()}

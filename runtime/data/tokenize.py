@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.recipes.schema import SPLITS, Data, DataFormat, Source
 from fsft.runtime.data.files import find_files
 from fsft.runtime.data.images.processor import takes_images
 from fsft.runtime.data.parts import Part, split_into_parts
@@ -16,25 +16,39 @@ from fsft.runtime.data.tokenize_part import PartCounts, PartTask, finished_count
 
 PART_BYTES = 32_000_000
 """Input that becomes one file of token ids: what is lost at most when a process is killed."""
-SPLITS = ("train", "eval")
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how much of it is done and there is in all."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class SplitTokens:
-    """The token ids of a split: files in order, and what became of each source."""
+    """The token ids of a split: its files in order, and what became of each source."""
 
-    files: list[Path] = field(default_factory=list)
-    sources: list[SourceCounts] = field(default_factory=list)
-    num_tokens: int = 0
-    num_label_tokens: int = 0
-    ends_learned: bool = False
-    engines: set[str] = field(default_factory=set)
-    """The libraries that made the ids."""
-    troubles: list[str] = field(default_factory=list)
-    """Where a fast library was not exact, and the reference took over."""
+    files: list[Path]
+    parts: list[PartCounts]
+    """Of each file."""
+    sources: list[SourceCounts]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in all files."""
+        return sum(part.num_tokens for part in self.parts)
+
+    @property
+    def num_label_tokens(self) -> int:
+        """Tokens that are learned."""
+        return sum(part.num_label_tokens for part in self.parts)
+
+    @property
+    def engines(self) -> list[str]:
+        """The libraries that made the ids."""
+        return sorted({part.engine for part in self.parts})
+
+    @property
+    def troubles(self) -> list[str]:
+        """Where a fast library was not exact, and the reference took over."""
+        return [part.trouble for part in self.parts if part.trouble]
 
 
 def tokenize(folder: Path, data: Data, on_progress: Progress) -> dict[str, SplitTokens]:
@@ -115,18 +129,11 @@ def _gathered(
     split: str, folder: Path, data: Data, done: Mapping[PartTask, PartCounts]
 ) -> SplitTokens:
     parts = sorted((task for task in done if task.split == split), key=lambda task: task.number)
-    tokens = SplitTokens(files=[folder / task.name for task in parts])
+    sources = []
     for index, source in enumerate(getattr(data, split)):
         own = [task for task in parts if task.source_index == index]
         whole = SourceCounts(source.path, own[0].format if own else source.format)
         for task in own:
             whole.add(done[task].rows)
-        tokens.sources.append(whole)
-    for task in parts:
-        counts = done[task]
-        tokens.num_tokens += counts.num_tokens
-        tokens.num_label_tokens += counts.num_label_tokens
-        tokens.ends_learned |= counts.ends_learned
-        tokens.engines.add(counts.engine)
-        tokens.troubles += [counts.trouble] if counts.trouble else []
-    return tokens
+        sources.append(whole)
+    return SplitTokens([folder / task.name for task in parts], [done[t] for t in parts], sources)

@@ -15,21 +15,22 @@ import pyarrow as pa
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Source
+from fsft.runtime.data.chat_template import turn_ends
 from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.encode_samples import SampleEncoder
 from fsft.runtime.data.engines import EngineDiffers, Reference
 from fsft.runtime.data.fitting import has_labels, lengths_of
-from fsft.runtime.data.images.expand import ImageTexts
 from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.parts import Part
 from fsft.runtime.data.sample_batch import SampleBatch, to_columns
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, samples_in
 from fsft.runtime.data.store import token_writer
-from fsft.runtime.data.text_tokenizer import give_memory_back, text_tokenizer
+from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.token_rows import read_token_rows
 from fsft.runtime.run_directory import write_json
 
-WINDOW_CHARACTERS = 1 << 21
+WINDOW_CHARACTERS = 1 << 20
 WINDOW_SAMPLES = 1 << 13
 """Samples that are encoded together and stand in one row group; either bounds memory."""
 
@@ -64,7 +65,7 @@ class PartCounts:
     num_tokens: int = 0
     num_label_tokens: int = 0
     ends_learned: bool = False
-    """An end-of-text token is learned somewhere."""
+    """A token that ends texts, or answers in the chat template, is learned somewhere."""
     engine: str = ""
     trouble: str = ""
     """Why a fast engine was given up; empty where it was not."""
@@ -81,7 +82,11 @@ class PartTokenizer:
         self.tokenizer = text_tokenizer(folder / "tokenizer")
         self._encoder = Encoder(self.tokenizer)
         self._images = ImageProcessor.load(folder / "tokenizer")
-        give_memory_back()
+        self._ends = [
+            index
+            for token in (self.tokenizer.eos_token, *turn_ends(self.tokenizer.chat_template or ""))
+            if token and (index := self.tokenizer.reference.token_to_id(token)) is not None
+        ]
 
     def tokenize(self, task: PartTask) -> PartCounts:
         """Write the part's file and its counts, unless that was done before; returns the counts."""
@@ -117,9 +122,9 @@ class PartTokenizer:
                 task.part, source, self._data, counts, vocab_size=len(self.tokenizer)
             )
             return
-        images = ImageTexts(self._images, self.tokenizer, source) if self._images else None
-        samples = SampleEncoder(task.part, self._data, self.tokenizer, encoder, counts, images)
-        for window in _windows(samples_in(task.part, self._data, task.format, counts)):
+        writer = SampleWriter(self.tokenizer, self._data, source, self._images)
+        samples = SampleEncoder(task.part, self._data, encoder, counts, writer)
+        for window in _windows(samples_in(task.part, task.format, source, self._data, counts)):
             yield samples.encode(window)
 
     def _usable(self, batch: SampleBatch, schema: pa.Schema, counts: PartCounts) -> pa.RecordBatch:
@@ -136,8 +141,7 @@ class PartTokenizer:
             learned = side.learned & tokens_kept
             counts.num_tokens += int(tokens_kept.sum())
             counts.num_label_tokens += int(learned.sum())
-            ends = side.tokens.ids == self.tokenizer.eos_token_id
-            counts.ends_learned |= bool((ends & learned).any())
+            counts.ends_learned |= bool(np.isin(side.tokens.ids[learned], self._ends).any())
         return to_columns(batch, kept, schema)
 
 

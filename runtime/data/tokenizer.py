@@ -1,24 +1,22 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Data, Recipe
+from fsft.recipes.schema import Data, Recipe, Source
 from fsft.recipes.shipped import shipped_templates
+from fsft.runtime.data.chat_template import template_tokens, template_warnings, turn_ends
 from fsft.runtime.data.images.of_recipe import image_processor_of, image_tokens
 from fsft.runtime.data.samples import SourceCounts, read_samples, source_format
-from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
+from fsft.runtime.data.text_tokenizer import TextTokenizer
 from fsft.runtime.processes import in_child
 from fsft.runtime.run_directory import replacing_folder
 
 PAD_TOKEN = "<|endoftext|>"
-TURN_END = "<|im_end|>"
 DEFAULT_TEMPLATE = "chatml"
 """The chat template of a tokenizer trained in the run, where the recipe names none."""
-_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 
 
 def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
@@ -28,6 +26,7 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     no usable one.
     """
     template = template_text(recipe.data.template)
+    _require_understood(template)
     if recipe.data.tokenizer is None:
         tokenizer = _load(recipe)
     else:
@@ -39,15 +38,15 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
     return tokenizer
 
 
-def saved_tokenizer(recipe: Recipe, folder: Path) -> TextTokenizer:
-    """The tokenizer of the run as it is in `folder`/tokenizer, made and put there if need be.
+def saved_tokenizer(recipe: Recipe, folder: Path) -> Path:
+    """Where the tokenizer of the run is in `folder`, made and put there if need be.
 
     Raises Refused when there is none, or none that has what the data needs.
     """
     target = folder / "tokenizer"
     if not target.exists():
         in_child(_save_tokenizer, recipe, target)
-    return text_tokenizer(target)
+    return target
 
 
 def _save_tokenizer(recipe: Recipe, target: Path) -> None:
@@ -66,6 +65,25 @@ def template_text(name: str) -> str:
         return ""
     path = Path(name) if name.endswith(".jinja") else shipped_templates()[name]
     return path.read_text(encoding="utf-8")
+
+
+def template_of(source: Source) -> str | None:
+    """The text of the template for a source alone; None where it has that of all data."""
+    return template_text(source.template) if source.template else None
+
+
+def warnings_of_templates(tokenizer: TextTokenizer, names: Iterable[str | None]) -> list[str]:
+    """What may surprise in the templates that data sets name; None is the tokenizer's own."""
+    texts = (template_text(name or "auto") or tokenizer.chat_template for name in names)
+    known = dict.fromkeys(text for text in texts if isinstance(text, str))
+    return [warning for text in known for warning in template_warnings(tokenizer, text)]
+
+
+def _require_understood(template: str) -> None:
+    try:
+        turn_ends(template)
+    except ValueError as error:
+        raise Refused(Problem(key="data.template", reason=f"{error}.")) from None
 
 
 def _load(recipe: Recipe) -> Any:
@@ -112,7 +130,7 @@ def train_tokenizer(
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    special = list(dict.fromkeys([PAD_TOKEN, *_SPECIAL.findall(template), *also_special]))
+    special = list(dict.fromkeys([PAD_TOKEN, *template_tokens(template), *also_special]))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -126,7 +144,7 @@ def train_tokenizer(
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD_TOKEN,
-        eos_token=TURN_END if TURN_END in special else PAD_TOKEN,
+        eos_token=next(iter(turn_ends(template)), PAD_TOKEN),
         extra_special_tokens=special[1:],
         clean_up_tokenization_spaces=False,
     )
@@ -137,13 +155,15 @@ def _texts(data: Data) -> Iterator[str]:
     for source in data.train:
         uncounted = SourceCounts(source.path, source.format)
         for placed in read_samples(source, data, uncounted):
-            yield from (message["content"] for message in placed.sample.messages)
-            if placed.sample.text:
-                yield placed.sample.text
+            sample = placed.sample
+            yield from (turn["content"] for turn in (*sample.messages, *sample.rejected))
+            if sample.text:
+                yield sample.text
 
 
 def _require_template(tokenizer: Any, data: Data) -> None:
-    formats = {source_format(source) for source in [*data.train, *data.eval]}
+    sources = [source for source in [*data.train, *data.eval] if not source.template]
+    formats = {source_format(source) for source in sources}
     if formats - {"text", "tokens"} and not tokenizer.chat_template:
         raise Refused(
             Problem(

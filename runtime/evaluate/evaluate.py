@@ -9,7 +9,6 @@ from fsft.recipes.schema import Recipe, Source
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.images.files import image_folder, is_image, places_of
 from fsft.runtime.data.images.processor import ImageProcessor
-from fsft.runtime.data.sample import Message
 from fsft.runtime.data.samples import SourceCounts, read_samples
 from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.evaluate.questions import Question, questions_of
@@ -69,9 +68,9 @@ def _ask(
     context: StageContext, task: str, answerer: Answerer, questions: Sequence[Question]
 ) -> list[str]:
     settings = context.recipe.evaluate
-    dialogues: list[Sequence[Message]] = [question.messages for question in questions]
     return answerer.answer(
-        dialogues,
+        [question.messages for question in questions],
+        tools=[question.tools for question in questions],
         images=[question.images for question in questions],
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,

@@ -1,16 +1,19 @@
 """Answers of a model to dialogues, in batches."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from fsft.recipes.problems import Problem, Refused
+from fsft.runtime.data.chat_template import chat_template
 from fsft.runtime.data.images.processor import ImageProcessor
+from fsft.runtime.data.sample import Message
+from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from fsft.runtime.serve.image_prompts import ImagePrompts
 
-Dialogue = Sequence[Mapping[str, str]]
-"""Turns with role and content; the model answers the last one."""
+Tools = Sequence[dict[str, Any]]
+"""JSON Schemas of the functions that the model may call."""
 
 
 class Answerer:
@@ -55,26 +58,25 @@ class Answerer:
 
     def answer(
         self,
-        dialogues: Sequence[Dialogue],
+        dialogues: Sequence[Sequence[Message]],
         *,
+        tools: Sequence[Tools] | None = None,
+        images: Sequence[Sequence[str]] | None = None,
         max_new_tokens: int,
         batch_size: int,
         temperature: float = 0.0,
         on_progress: Callable[[int, int], None] | None = None,
-        images: Sequence[Sequence[str]] = (),
     ) -> list[str]:
         """One answer for each dialogue, in their order; greedy at temperature 0.
 
-        `images`: where the images of each dialogue are, if any has some. Raises Refused where a
-        dialogue cannot be asked.
+        `tools` are those of each dialogue, and `images` where its images are. Raises Refused where
+        the chat template refuses one, or an image cannot be used.
         """
         if dialogues and not self.tokenizer.chat_template:
             raise Refused("the model's tokenizer has no chat template, so it cannot be asked.")
-        seen = list(images) or [()] * len(dialogues)
-        prompts = [
-            self._prompt_ids(dialogue, shown)
-            for dialogue, shown in zip(dialogues, seen, strict=True)
-        ]
+        seen = images or [()] * len(dialogues)
+        asked = zip(dialogues, tools or [()] * len(dialogues), seen, strict=True)
+        prompts = [self._prompt_ids(*one) for one in asked]
         answers = [""] * len(prompts)
         done = 0
         for indexes in _batches([len(prompt) for prompt in prompts], batch_size):
@@ -88,15 +90,25 @@ class Answerer:
                 on_progress(done, len(prompts))
         return answers
 
-    def _prompt_ids(self, dialogue: Dialogue, images: Sequence[str]) -> list[int]:
-        if images:
-            if self._seeing is None:
-                raise Refused("the model takes no images, and a question has some.")
-            return self._seeing.ids(dialogue, images)
-        ids: list[int] = self.tokenizer.apply_chat_template(
-            [dict(turn) for turn in dialogue], add_generation_prompt=True, return_dict=True
-        )["input_ids"]
+    def _prompt_ids(
+        self, dialogue: Sequence[Message], tools: Tools, images: Sequence[str]
+    ) -> list[int]:
+        """Written as in training, where a template that writes the date has one date too."""
+        try:
+            template = chat_template(text_tokenizer_of(self.tokenizer))
+            turns = self._seeing.written(dialogue) if self._seeing and images else dialogue
+            text = template.write(turns, tools, asks=True)
+            if images:
+                text = self._with_images(text, images)
+        except ValueError as error:
+            raise Refused(f"a prompt cannot be asked: {error}") from None
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+    def _with_images(self, text: str, images: Sequence[str]) -> str:
+        if self._seeing is None:
+            raise ValueError("it has images, and the model takes none")
+        return self._seeing.expanded(text, images)
 
     def _generate(
         self,

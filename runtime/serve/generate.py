@@ -22,13 +22,15 @@ class Prompt:
 
     given: dict[str, Any]
     messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    """As in Sample: what the model may call."""
     images: tuple[str, ...] = ()
     """Where the images are that the turns show."""
 
     @property
     def text(self) -> str:
         """The last turn, for people."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
 
 def text_prompt(text: str, system: str | None = None) -> Prompt:
@@ -78,6 +80,7 @@ def generate(
         )
     return Answerer.load(run.model).answer(
         [prompt.messages for prompt in prompts],
+        tools=[prompt.tools for prompt in prompts],
         images=[prompt.images for prompt in prompts],
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
@@ -116,4 +119,5 @@ def _row_prompt(value: Any, error: str, system: str | None, folder: str) -> Prom
     messages = sample.messages
     if system is not None and messages[0]["role"] != "system":
         messages = ({"role": "system", "content": system}, *messages)
-    return Prompt(value, messages, tuple(located(name, folder) for name in sample.images))
+    images = tuple(located(name, folder) for name in sample.images)
+    return Prompt(value, messages, sample.tools, images)

@@ -1,13 +1,13 @@
 """Dialogues with images, as a model that sees is asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fsft.recipes.problems import Refused
 from fsft.runtime.data.images.expand import count_tokens, expand, form_in_template, written_turns
 from fsft.runtime.data.images.files import load_image
 from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.render import Rendered
+from fsft.runtime.data.sample import Message
 
 
 class ImagePrompts:
@@ -17,19 +17,15 @@ class ImagePrompts:
         """`tokenizer`: transformers' own, with its chat template."""
         self._processor, self._tokenizer = processor, tokenizer
 
-    def ids(self, dialogue: Sequence[Mapping[str, Any]], places: Sequence[str]) -> list[int]:
-        """The token ids of a prompt. Raises Refused, naming it, where an image cannot be used."""
-        text = self._processor.text
-        turns = written_turns(dialogue, form_in_template(self._tokenizer.chat_template, text))
-        written = self._tokenizer.apply_chat_template(
-            list(turns), add_generation_prompt=True, tokenize=False
-        )
-        try:
-            whole = expand(Rendered(written, ()), count_tokens(places, self._processor), text)
-        except ValueError as error:
-            raise Refused(f"{error}.") from None
-        ids: list[int] = self._tokenizer(whole.text, add_special_tokens=False)["input_ids"]
-        return ids
+    def written(self, dialogue: Sequence[Message]) -> tuple[Message, ...]:
+        """The turns as the chat template writes images."""
+        form = form_in_template(self._tokenizer.chat_template, self._processor.text)
+        return written_turns(dialogue, form)
+
+    def expanded(self, text: str, places: Sequence[str]) -> str:
+        """A prompt with the tokens of its images. Raises ValueError, naming one at fault."""
+        numbers = count_tokens(places, self._processor)
+        return expand(Rendered(text, ()), numbers, self._processor.text).text
 
     def inputs(self, ids: Any, places: Sequence[str]) -> dict[str, Any]:
         """What the model takes besides `ids`, a tensor of (prompts, tokens), for their images."""

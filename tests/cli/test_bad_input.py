@@ -1,12 +1,12 @@
 """What goes wrong is told in one clear message, with the right exit code, and loses nothing."""
 
+import gzip
 import json
-import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,31 @@ def test_broken_lines_are_named_by_their_number_or_skipped_and_counted(tmp_path:
     assert (source["num_read"], source["num_used"], source["num_broken"]) == (10, 8, 2)
 
 
+def test_broken_files_of_a_folder_are_named_or_skipped_and_counted(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path, TINY_RECIPE.replace('"train.jsonl"', '"数 据"'))
+    data = tmp_path / "数 据"
+    data.mkdir()
+    whole = (tmp_path / "train.jsonl").read_bytes()
+    (data / "a.jsonl").write_bytes(whole)
+    (data / "b.jsonl.gz").write_bytes(gzip.compress(random.Random(0).randbytes(5000))[:-2000])
+    (data / "c.parquet").write_bytes(b"PAR1, or so it says")
+    (data / "d.json").write_text("[\n1,\n")
+    (data / "e.csv").write_text('text\n"one\n')
+    (data / "round").symlink_to(data)
+    said = problems(tmp_path, "run", "tiny.toml", "--until", "prepare", code=3)
+    for place in ("b.jsonl.gz: the gzip data", "c.parquet: is not valid", "d.json:2: is not valid"):
+        assert f"数 据/{place}" in said
+    assert "数 据/e.csv:2: is not valid csv" in said
+    skip = ("--set", "data.on_error=skip", "--until", "prepare", "--json")
+    done = fsft("run", "tiny.toml", *skip, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = RunDirectory(tmp_path / json.loads(done.stdout)["run"])
+    (source,) = json.loads(run.data_info.read_text())["splits"]["train"]["sources"]
+    assert source["num_used"] == len(QUESTIONS)
+    assert source["num_broken"] == source["num_read"] - len(QUESTIONS)
+    assert "数 据/b.jsonl.gz: the gzip data is broken" in source["first_broken"]
+
+
 def test_samples_that_cannot_be_used_are_counted_by_reason(tmp_path: Path) -> None:
     write_tiny_recipe(tmp_path)
     rows = [dialogue("q", "a " * 200), dialogue("q", ""), dialogue("Who?", "I.")]
@@ -103,7 +128,7 @@ def test_a_template_that_masks_everything_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_template_names_the_known_ones(tmp_path: Path) -> None:
     write_tiny_recipe(tmp_path, TINY_RECIPE.replace('"chatml"', '"chatmll"'))
-    assert "auto, chatml, or a file" in problems(tmp_path, "run", "tiny.toml", code=3)
+    assert "auto, alpaca, baichuan2," in problems(tmp_path, "run", "tiny.toml", code=3)
 
 
 def test_a_model_folder_without_weights_or_tokenizer_is_refused(tmp_path: Path) -> None:
@@ -171,25 +196,6 @@ def test_a_server_that_cannot_load_the_model_fails_with_its_log(tmp_path: Path) 
     done = fsft("serve", run, "--port", str(port), cwd=tmp_path)
     assert done.returncode == 1
     assert "the server ended by itself. Its log" in done.stderr
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a small file system needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_full_disk_is_named_and_a_rerun_completes(tmp_path: Path, small_disk: Path) -> None:

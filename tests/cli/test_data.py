@@ -91,3 +91,25 @@ def test_without_the_models_tokenizer_shapes_and_samples_are_shown_all_the_same(
     told = json.loads(fsft("data", "show", recipe, "--json", cwd=tmp_path).stdout)
     assert told["num_tokens"] is None
     assert "nobody/nothing" in told["trouble"]
+
+
+def test_what_a_terminal_would_obey_is_shown_as_dots(tmp_path: Path) -> None:
+    recipe = write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "train.jsonl", [dialogue("\x1b[2J\x07", "a\u202eb\n")])
+    done = fsft("data", "show", recipe, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "·[2J·" in done.stdout
+    assert "⟦a·b⏎ <|im_end|>⟧" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "learns what stands between ⟦ and ⟧" in done.stdout
+
+
+def test_one_source_is_looked_at_alone(tmp_path: Path) -> None:
+    recipe = write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "other.jsonl", [{"text": "Once."}])
+    with recipe.open("a") as file:
+        file.write('\n[[data.train]]\npath = "other.jsonl"\n')
+    done = fsft("data", "show", recipe, "--source", "2", cwd=tmp_path)
+    assert ("other.jsonl" in done.stdout, "train.jsonl" in done.stdout) == (True, False)
+    done = fsft("data", "show", recipe, "--source", "3", cwd=tmp_path)
+    assert (done.returncode, "no source 3" in done.stderr) == (3, True)

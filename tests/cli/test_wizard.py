@@ -78,6 +78,7 @@ def test_the_recipe_can_be_printed(tmp_path: Path) -> None:
         (["--yes", "--learning-rate", "-1"], "--learning-rate"),
         (["--yes", "--accelerator", "H1000000"], "--accelerator"),
         (["--yes", "--days", "1"], "--days"),
+        (["--yes", "--days", "1", "--money", "5", "--steps", "9"], "--days, --money: only one"),
         (["--yes", "--epochs", "1", "--tokens", "1M"], "--epochs, --tokens: only one"),
         (["--nonsense"], "--nonsense"),
         (["--yes", "--out=--"], "is no answer"),

@@ -9,7 +9,7 @@ from fsft.recipes.inputs import missing_inputs, resolve_paths
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import library_folder
-from tests.support import TINY_RECIPE
+from tests.support import TINY_RECIPE, dialogue, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,3 +154,12 @@ def test_resolved_paths_mean_the_same_from_anywhere(tmp_path: Path) -> None:
     assert resolve_paths(resolved, Path("/elsewhere")) == resolved
     kept = resolve_paths(recipe, tmp_path, keep_library=True)
     assert kept.data.train[1].path == "library:identity.jsonl"
+
+
+def test_a_template_of_one_set_is_looked_for_like_that_of_all(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [dialogue("q", "a")])
+    overrides = ["data.train.0.template=vicunia", "data.template=mine.jinja"]
+    recipe = parse_recipe(TINY_RECIPE, overrides=overrides)
+    one, other = missing_inputs(recipe, tmp_path)
+    assert (one.key, other.key) == ("data.template", "data.train.0.template")
+    assert other.nearest == "vicuna"

@@ -1,13 +1,19 @@
 """What makes a stage run again, and what does not."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
+import fsspec
 import pytest
 
 from fsft.recipes.files import read_recipe
+from fsft.recipes.inputs import resolve_paths
+from fsft.recipes.problems import Refused
 from fsft.recipes.stages import STAGES
+from fsft.runtime.fingerprints import find_inputs
 from fsft.runtime.run import plan_run
 from tests.support import QUESTIONS, TINY_RECIPE, dialogue, write_jsonl, write_tiny_recipe
 
@@ -74,6 +80,53 @@ def test_moved_or_touched_files_change_nothing(folder: Path, tmp_path: Path) -> 
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved, ignore=shutil.ignore_patterns("moved", "runs"))
     assert prints(moved) == before
+
+
+def test_a_changed_file_in_a_folder_of_data_redoes_everything(folder: Path, tmp_path: Path) -> None:
+    data = folder / "data"
+    data.mkdir()
+    (folder / "train.jsonl").rename(data / "a.jsonl")
+    text = (folder / "tiny.toml").read_text().replace('"train.jsonl"', '"data"')
+    (folder / "tiny.toml").write_text(text)
+    rows = [dialogue(*pair) for pair in QUESTIONS]
+    assert changed(folder, lambda: (data / "_SUCCESS").write_text("")) == set()
+    assert changed(folder, lambda: write_jsonl(data / "b.jsonl", rows)) == set(STAGES)
+    assert changed(folder, lambda: write_jsonl(data / "b.jsonl", rows[1:])) == set(STAGES)
+    moved = tmp_path / "moved"
+    before = prints(folder)
+    shutil.copytree(folder, moved, ignore=shutil.ignore_patterns("moved", "runs"))
+    assert prints(moved) == before
+
+
+def test_changed_data_elsewhere_redoes_everything(folder: Path) -> None:
+    memory, url = fsspec.filesystem("memory"), f"memory://{folder.name}/train.jsonl"
+    memory.pipe(url, (folder / "train.jsonl").read_bytes())
+    text = (folder / "tiny.toml").read_text().replace('"train.jsonl"', f'"{url}"')
+    (folder / "tiny.toml").write_text(text)
+    assert changed(folder, lambda: None) == set()
+    rows = (folder / "train.jsonl").read_bytes().splitlines(keepends=True)
+    assert changed(folder, lambda: memory.pipe(url, b"".join(rows[1:]))) == set(STAGES)
+
+
+def test_a_changed_saved_data_set_redoes_everything(folder: Path) -> None:
+    rows = [dialogue(*pair) for pair in QUESTIONS]
+    datasets.Dataset.from_list(rows).save_to_disk(folder / "train")
+    text = (folder / "tiny.toml").read_text().replace('"train.jsonl"', '"train"')
+    (folder / "tiny.toml").write_text(text)
+
+    def change() -> None:
+        shutil.rmtree(folder / "train")
+        datasets.Dataset.from_list(rows[1:]).save_to_disk(folder / "train")
+
+    assert changed(folder, change) == set(STAGES)
+
+
+def test_what_is_hashed_stays_known_when_the_rest_cannot_be(folder: Path) -> None:
+    recipe = resolve_paths(read_recipe(folder / "tiny.toml"), folder)
+    (folder / "eval.jsonl").unlink()
+    with pytest.raises(Refused, match="no such file"):
+        find_inputs(recipe, folder / "hashes.json")
+    assert list(json.loads((folder / "hashes.json").read_text())) == [str(folder / "train.jsonl")]
 
 
 def test_other_weights_in_a_model_folder_train_again(folder: Path) -> None:

@@ -46,6 +46,22 @@ def test_the_written_recipe_costs_no_more_than_the_money_that_was_given(money: f
     assert outlook.length.money <= money + step + 0.01
 
 
+def test_of_days_and_money_the_tighter_one_counts() -> None:
+    def tokens(**limits: str) -> int | None:
+        recipe = look(typed(PRICED, list(limits.items())), NO_GPU).recipe
+        assert recipe
+        return recipe.budget.tokens
+
+    assert tokens(days="1", money="1e6") == tokens(days="1") != tokens(money="1e6")
+    assert tokens(days="90", money="500") == tokens(money="500") != tokens(days="90")
+
+
+def test_a_limit_that_cannot_be_used_is_told_beside_one_that_can() -> None:
+    outlook = look(typed(BASE, [("days", "1"), ("money", "500")]), NO_GPU)
+    assert list(outlook.problems) == ["money"]
+    assert outlook.recipe is None
+
+
 def test_a_limit_is_the_upper_end_of_what_is_expected() -> None:
     outlook = look(BASE.answer("days", "3"), NO_GPU)
     assert outlook.length.days is not None

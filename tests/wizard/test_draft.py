@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fsft.recipes.problems import RecipeError
 from fsft.wizard.draft import MOST_STEPS_BACK, Draft, History, open_recipe
-from fsft.wizard.questions import LENGTHS
+from fsft.wizard.questions import LENGTHS, LIMITS
 from tests.support import TINY_RECIPE
 from tests.wizard.strategies import KEYS, TEXTS
 
@@ -63,9 +63,16 @@ def test_an_empty_answer_takes_the_answer_back() -> None:
 @pytest.mark.parametrize("first", LENGTHS)
 def test_of_the_five_ways_to_say_how_long_the_last_one_given_counts(first: str) -> None:
     draft = Draft().answer("name", "x").answer(first, "1")
-    for key in LENGTHS:
+    for key in set(LENGTHS) - set(LIMITS if first in LIMITS else ()):
         assert dict(draft.answer(key, "2").answers) == {"name": "x", key: "2"}
         assert dict(draft.answer(key, "").answers) == {"name": "x"}
+
+
+def test_days_and_money_stand_beside_each_other_and_beside_nothing_else() -> None:
+    both = Draft().answer("days", "1").answer("money", "2")
+    assert dict(both.answers) == {"days": "1", "money": "2"}
+    assert dict(both.answer("days", "").answers) == {"money": "2"}
+    assert dict(both.answer("budget.steps", "3").answers) == {"budget.steps": "3"}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_rows_tokens_and_samples_come_back(tmp_path: Path) -> None:
     assert found.num_rows == len(QUESTIONS)
     assert found.num_tokens > 8 * len(QUESTIONS)
     assert len(found.samples) == 3
-    assert ("I am Fero.<|im_end|>\n", True) in found.samples[0].segments
+    assert ("I am Fero.<|im_end|>", True) in found.samples[0].segments
 
 
 def test_what_is_wrong_with_the_data_is_told_in_words(tmp_path: Path) -> None:

@@ -52,14 +52,14 @@ class Person:
     async def press(self, *keys: str) -> None:
         """One key after the other, each when the one before has had its effect."""
         for key in keys:
-            self._strike(key)
+            self.strike(key)
             await self.pilot.pause()
         await self.pilot.pause()
 
     async def hurry(self, *keys: str) -> None:
         """All keys at once, faster than the wizard can follow."""
         for key in keys:
-            self._strike(key)
+            self.strike(key)
         await self.settle()
 
     async def send(self, text: str) -> None:
@@ -69,7 +69,8 @@ class Person:
             self.app.post_message(event)
         await self.settle()
 
-    def _strike(self, key: str) -> None:
+    def strike(self, key: str) -> None:
+        """One key, without waiting for anything."""
         name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
         self.app.post_message(Key(name, key if len(key) == 1 else None))
 

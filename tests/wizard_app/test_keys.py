@@ -1,6 +1,8 @@
 """Typing, undoing, leaving: what keys do everywhere."""
 
+import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,68 @@ def test_a_field_shows_all_that_is_typed_however_fast() -> None:
         await person.hurry(*"0.5b")
         assert person.shown("model.path") == "qwen2.5-0.5b"
         assert person.app.draft.answers == {"model.path": "qwen2.5-0.5b"}
+
+    use(hurry)
+
+
+def test_what_is_typed_as_soon_as_there_is_something_to_see_stands_alone() -> None:
+    app = wizard()
+
+    async def type_at_once() -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            person = Person(app, pilot)
+            await person.hurry(*"llama-2-7b")
+            assert person.shown("model.path") == "llama-2-7b"
+            assert app.draft.answers == {"model.path": "llama-2-7b"}
+
+    asyncio.run(type_at_once())
+
+
+@pytest.mark.parametrize("turns", range(7))
+def test_what_becomes_known_while_letters_are_on_their_way_does_not_undo_them(turns: int) -> None:
+    async def learn_meanwhile(person: Person) -> None:
+        for letter in "llama":
+            person.strike(letter)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            person.app.facts = replace(person.app.facts, existing=frozenset(letter))
+        await person.settle()
+        assert person.shown("model.path") == "llama"
+        assert person.app.draft.answers == {"model.path": "llama"}
+
+    use(learn_meanwhile)
+
+
+def test_a_default_that_changes_under_the_cursor_still_gives_way_to_what_is_typed() -> None:
+    async def learn(person: Person) -> None:
+        await person.press("alt+8", "tab", "tab", "tab")
+        assert (person.focused, person.shown("out")) == ("out", "quickstart.toml")
+        person.app.facts = replace(person.app.facts, existing=frozenset({"quickstart.toml"}))
+        await person.settle()
+        assert person.shown("out") == "quickstart-2.toml"
+        await person.hurry(*"mine.toml")
+        assert person.shown("out") == "mine.toml"
+
+    use(learn)
+
+
+def test_letters_right_behind_enter_belong_to_the_next_step() -> None:
+    async def hurry(person: Person) -> None:
+        await person.send("llama-2-7b\rmine.jsonl\r\r5\x1b[B\x7f7\r")
+        assert person.step == "method"
+        assert person.app.draft.answers == {
+            "model.path": "llama-2-7b",
+            "data.train": "mine.jsonl",
+            "budget.tokens": "7",
+        }
+
+    use(hurry)
+
+
+def test_letters_behind_a_correction_come_behind_it() -> None:
+    async def hurry(person: Person) -> None:
+        await person.hurry(*"qwenx", "backspace", *"2.5-7bx", "left", "delete", "home", *"Q/")
+        assert person.shown("model.path") == "Q/qwen2.5-7b"
 
     use(hurry)
 

@@ -10,6 +10,7 @@ from fsft.recipes.files import parse_recipe
 from fsft.recipes.schema import Recipe
 from fsft.wizard.facts import DataFacts
 from fsft.wizard.questions import STEPS, Step, questions_of
+from fsft.wizard.widgets.field import Field
 from tests.wizard_app.support import FOUND, Person, use, wizard
 
 ONE_OF_EACH: dict[Step, tuple[str, str]] = {
@@ -89,6 +90,22 @@ def test_the_sidebar_goes_to_a_step_by_mouse_and_by_keys() -> None:
     use(choose)
 
 
+def test_the_label_of_the_question_that_has_the_focus_stands_out() -> None:
+    async def walk(person: Person) -> None:
+        for keys, question in (
+            (["enter"], "data.train"),
+            (["enter"], "hardware.accelerator"),
+            (["tab", "tab"], "hardware.nodes"),
+            (["escape"], "data.train"),
+        ):
+            await person.press(*keys)
+            fields = person.app.screen.query(Field)
+            bold = [f for f in fields if f.query_one(".label").styles.text_style.bold]
+            assert bold == [person.field(question)]
+
+    use(walk)
+
+
 def test_answers_stay_when_their_step_is_left() -> None:
     async def come_and_go(person: Person) -> None:
         for number, (step, (key, text)) in enumerate(ONE_OF_EACH.items(), start=1):
@@ -132,6 +149,22 @@ def test_a_wrong_answer_is_told_beside_its_field_and_keeps_the_recipe_from_being
         assert "✓ Wrote" in person.screen()
 
     use(err)
+
+
+def test_a_missing_file_is_told_once_where_it_was_typed() -> None:
+    async def in_vain(_recipe: Recipe, _folder: Path) -> DataFacts:
+        return DataFacts(trouble="looked in vain")
+
+    async def miss(person: Person) -> None:
+        await person.settle(0.5)
+        await person.press("alt+2")
+        assert "looked in vain" in person.screen()
+        await person.answer("data.train", "none.jsonl")
+        await person.settle(0.5)
+        assert "there is no such file" in " ".join(person.problem("data.train").split())
+        assert "looked in vain" not in person.screen()
+
+    use(miss, wizard(measure=in_vain))
 
 
 @pytest.mark.slow

@@ -136,8 +136,18 @@ def test_from_the_shell_to_a_recipe_that_is_checked_and_back(
     assert done.returncode == 0, done.stderr
 
 
+def test_all_of_it_typed_in_one_go_lands_where_it_belongs(terminal: Terminal, folder: Path) -> None:
+    terminal.enter("fsft wizard")
+    terminal.shows("Which model?")
+    terminal.type("Qwen/Qwen2.5-0.5B\r\r\r\t\t12\r\r\r\rmine\r")
+    terminal.shows("✓ Wrote mine.toml")
+    text = (folder / "mine.toml").read_text()
+    assert 'path = "Qwen/Qwen2.5-0.5B"' in text
+    assert "steps = 12" in text
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["ctrl-c", "ctrl-q", "SIGTERM"])
+@pytest.mark.parametrize("how", ["ctrl-c", "ctrl-q", "SIGTERM", "SIGQUIT"])
 def test_however_it_ends_the_terminal_is_as_before_and_the_draft_comes_back(
     terminal: Terminal, folder: Path, how: str
 ) -> None:
@@ -145,8 +155,8 @@ def test_however_it_ends_the_terminal_is_as_before_and_the_draft_comes_back(
     terminal.shows("Which model?")
     terminal.type("Qwen/Qwen2.5-7B")
     terminal.shows("7.62B parameters")
-    if how == "SIGTERM":
-        terminal.wizard().send_signal(signal.SIGTERM)
+    if how.startswith("SIG"):
+        terminal.wizard().send_signal(signal.Signals[how])
     else:
         terminal.press("C-c" if how == "ctrl-c" else "C-q")
     terminal.is_left()

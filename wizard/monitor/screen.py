@@ -30,6 +30,7 @@ class MonitorScreen(Screen[None]):
     """Stages, loss curve, figures and log of a run; of a finished one, its report."""
 
     CSS_PATH = "monitor.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q,escape", "leave", "Leave (the run goes on)", id="leave"),
         Binding("r", "show('report')", "Report", id="report"),

@@ -14,6 +14,8 @@ from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
 from fsft.wizard.widgets.text import set_text, visible
 
+TRAIN = "data.train"
+
 
 class DataStep(StepPane):
     """Files, how they become rows, and the first samples as the model will see them."""
@@ -23,7 +25,7 @@ class DataStep(StepPane):
 
     def under(self, _key: str) -> Iterable[Widget]:
         """What was found, and samples."""
-        if _key == "data.train":
+        if _key == TRAIN:
             yield Static("", id="data-found")
             yield Static("", id="data-samples")
 
@@ -32,7 +34,10 @@ class DataStep(StepPane):
         found = self.query_one("#data-found", Static)
         samples = self.query_one("#data-samples", Static)
         data = outlook.facts.data
-        if data is None:
+        if outlook.problems.get(TRAIN):
+            # What is wrong stands beside the field.
+            told = shown = Content("")
+        elif data is None:
             told = Content.styled("looking into the files …", "dim")
             shown = Content("")
         else:

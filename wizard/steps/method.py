@@ -52,21 +52,23 @@ def _costs(plan: Plan) -> Table:
     """A row for each method that the planner knows."""
     field = field_at(["method", "type"])
     runs = get_args(field.annotation) if field else ()
-    table = plan_table("What each takes", "method", "layout", "GiB", "time", "cost", "")
+    table = plan_table("What each takes", "method", "layout", "micro", "GiB", "time", "cost")
+    table.caption = "* planned, but not run yet"
+    table.caption_justify, table.caption_style = "left", "dim"
     for name in get_args(MethodType):
         job = replace(plan.job, method=method_of(name, RANK))
         best = make_plan(job, plan.cluster, ALONE).best
-        does = "" if name in runs else "planned only"
+        shown = name if name in runs else f"{name} *"
         if best is None:
-            table.add_row(name, "does not fit", "", "", "", does)
+            table.add_row(shown, "does not fit", "", "", "", "")
             continue
         cost = plan_cost(job, best.layout, best.time, plan.cluster)
         table.add_row(
-            name,
+            shown,
             best.layout.name,
+            str(best.layout.micro_batch),
             gib(best.memory.device_total),
             "" if cost.seconds is None else format_span(cost.seconds),
             price(cost),
-            does,
         )
     return table

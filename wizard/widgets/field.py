@@ -12,6 +12,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Label, Static
+from textual.widgets.input import Selection
 
 from fsft.recipes.problems import Problem
 from fsft.wizard.outlook import Outlook
@@ -56,6 +57,10 @@ class Field(Vertical):
         self.question = question
         self._sent: list[str] = []
         """What was typed here since the field got the focus and may not have come back yet."""
+        self._given = ""
+        """What was answered when the field was last brought up to date."""
+        self._heard = ""
+        """What stood here when the field last heard of it."""
         self._text = ""
         self._input = AnswerInput(compact=True)
         self._choice = Choice(question.choices)
@@ -95,22 +100,35 @@ class Field(Vertical):
         self._text = text
         self._input.placeholder = instead or (text if not given else "")
         # Nobody likes a field that changes under their hands, or lags behind them.
-        if self._control.has_focus and given in self._sent:
-            del self._sent[: self._sent.index(given)]
+        if self._is_ahead_of(given):
             return
         self._sent.clear()
-        if self.question.choices:
-            self._choice.value = text
-        else:
-            self._put(text)
+        self._given = given
+        self._put(text)
+
+    def _is_ahead_of(self, given: str) -> bool:
+        """Whether more was typed here than the answer tells so far."""
+        if not self._control.has_focus:
+            return False
+        if given in self._sent:
+            del self._sent[: self._sent.index(given)]
+            self._given = given
+            return True
+        return given == self._given and (bool(self._sent) or self._control.value != self._heard)
 
     def _put(self, text: str) -> None:
         """Show a text that was not typed here just now."""
-        control = self._input
-        if control.value != text:
+        self._heard = text
+        control = self._control
+        if isinstance(control, Choice):
+            control.value = text
+        elif control.value != text:
+            is_selected = bool(control.value) and control.selection == (0, len(control.value))
             with control.prevent(Input.Changed):
                 control.value = text
-            control.cursor_position = len(text) if control.has_focus else 0
+            end = len(text) if control.has_focus else 0
+            # What is typed next goes in the place of what nobody has touched.
+            control.selection = Selection(0 if is_selected else end, end)
 
     def focus_control(self) -> None:
         """Put the cursor where the answer is typed."""
@@ -145,6 +163,7 @@ class Field(Vertical):
         self._sent.clear()
 
     def _send(self, text: str) -> None:
+        self._heard = text
         self._sent.append(text.strip())
         self.post_message(self.Answered(self.question.key, text))
 

@@ -5,7 +5,7 @@ afterwards the one token in it becomes as many as the image takes.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -13,12 +13,11 @@ from typing import Any
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Source
 from fsft.runtime.data.images.family import ImageText
-from fsft.runtime.data.images.files import from_folder, image_folder, image_size, located
-from fsft.runtime.data.images.ids import ImageIds
+from fsft.runtime.data.images.files import image_folder, image_size, located
 from fsft.runtime.data.images.processor import ImageProcessor
-from fsft.runtime.data.render import Rendered, Span
+from fsft.runtime.data.render import Rendered
 from fsft.runtime.data.sample import IMAGE_TAG, Message, Sample
-from fsft.runtime.data.text_tokenizer import TextTokenizer
+from fsft.runtime.data.skeleton import Span
 
 _BEFORE, _AFTER = "Bq8Wv", "Kj3Zt"
 """Texts around an image, to see what a template writes between them."""
@@ -27,21 +26,10 @@ _BEFORE, _AFTER = "Bq8Wv", "Kj3Zt"
 class ImageTexts:
     """Writes the images of a source's samples."""
 
-    def __init__(self, processor: ImageProcessor, tokenizer: TextTokenizer, source: Source) -> None:
-        """Raise Refused where tokenizer or chat template do not suit images."""
+    def __init__(self, processor: ImageProcessor, template: str | None, source: Source) -> None:
+        """`template`: the chat template. Raises Refused where it does not suit images."""
         self._processor, self._source = processor, source
-        self._form = form_in_template(tokenizer.chat_template, processor.text)
-        self.ids = ImageIds(processor.text, tokenizer)
-
-    def placed(self, sample: Sample, file: str) -> Sample:
-        """The sample with its images named from `image_folder` on, not from its file."""
-        names = tuple(from_folder(name, file, self._source) for name in sample.images)
-        return replace(sample, images=names)
-
-    def rendered(self, sample: Sample, file: str, render: Callable[[Sample], Rendered]) -> Rendered:
-        """A sample of a file as `render` writes it, with the tokens of its images."""
-        placed = self.placed(sample, file)
-        return self.expanded(render(self.written(placed)), placed.images)
+        self._form = form_in_template(template, processor.text)
 
     def written(self, sample: Sample) -> Sample:
         """The sample with each IMAGE_TAG as its chat template would write an image."""
@@ -49,7 +37,6 @@ class ImageTexts:
             sample,
             messages=written_turns(sample.messages, self._form),
             rejected=written_turns(sample.rejected, self._form),
-            text=sample.text.replace(IMAGE_TAG, self._form),
         )
 
     def expanded(self, rendered: Rendered, images: Sequence[str]) -> Rendered:
@@ -102,7 +89,8 @@ def expand(rendered: Rendered, num_tokens: Sequence[int], text: ImageText) -> Re
         end = match.end()
         places.append((match.span(), (start, length)))
     pieces.append(rendered.text[end:])
-    return Rendered("".join(pieces), tuple(_moved(rendered.learned, places)))
+    learned = tuple(_moved(rendered.learned, places))
+    return replace(rendered, text="".join(pieces), learned=learned)
 
 
 def _moved(learned: Sequence[Span], places: Sequence[tuple[Span, Span]]) -> Iterator[Span]:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fsft.cli.data_info import info
+from fsft.cli.data_repartition import repartition
+from fsft.cli.data_shuffle import shuffle
+from fsft.cli.data_stats import stats
 from fsft.cli.data_tokenize import tokenize
 from fsft.cli.options import JsonOption, SetOption
 
@@ -15,15 +19,17 @@ if TYPE_CHECKING:
     from fsft.recipes.schema import Recipe
     from fsft.runtime.data.look import DataLook
 
-data_app = typer.Typer(no_args_is_help=True, help="Look at the data of a recipe.")
-
-
+data_app = typer.Typer(no_args_is_help=True, help="Look at data, and put it in order.")
+data_app.command()(shuffle)
+data_app.command()(repartition)
+data_app.command()(info)
+data_app.command()(stats)
 data_app.command()(tokenize)
 
 
 @data_app.callback()
 def data() -> None:
-    """Look at the data of a recipe."""
+    """Look at data, and put it in order."""
 
 
 @data_app.command()
@@ -32,7 +38,12 @@ def show(
         str, typer.Argument(help="A recipe file, the name of a shipped one, or - to read one.")
     ],
     set_: SetOption = None,
-    samples: Annotated[int, typer.Option(min=0, help="Samples to show.")] = 3,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Samples to show; of each file one at least.")
+    ] = 3,
+    source: Annotated[
+        int, typer.Option(min=0, help="Look at one file alone: its number in the recipe, from 1.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Show samples as the model will see them, what is learned, and how many tokens there are."""
@@ -40,7 +51,7 @@ def show(
     from fsft.recipes.problems import Refused
     from fsft.runtime.data.look import look
 
-    read = _read(recipe, set_ or [])
+    read = _only(_read(recipe, set_ or []), source)
     if problems := [p for p in missing_inputs(read, Path()) if p.key.startswith("data")]:
         raise Refused(*problems)
     seen = look(read, samples)
@@ -63,6 +74,19 @@ def _read(recipe: str, overrides: list[str]) -> "Recipe":
         return resolve_paths(parse_recipe(sys.stdin.read(), overrides=overrides), Path())
     path = find_recipe(recipe)
     return resolve_paths(read_recipe(path, overrides), path.parent)
+
+
+def _only(recipe: "Recipe", source: int) -> "Recipe":
+    """The recipe with one of its training files alone; 0 keeps all."""
+    from fsft.recipes.problems import Refused
+
+    if not source:
+        return recipe
+    train = recipe.data.train
+    if source > len(train):
+        raise Refused(f"there is no source {source}: the recipe has {len(train)} to train on.")
+    data = recipe.data.model_copy(update={"train": [train[source - 1]]})
+    return recipe.model_copy(update={"data": data})
 
 
 def _show(seen: "DataLook") -> None:

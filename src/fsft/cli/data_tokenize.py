@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,9 +41,9 @@ def tokenize(
     with _bar() as on_progress, stop_on_signals():
         info = write_token_folder(resolved, out, overwrite=overwrite, on_progress=on_progress)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), **info}, ensure_ascii=False))
+        typer.echo(json.dumps({"out": str(out), **asdict(info)}, ensure_ascii=False))
     else:
-        typer.echo(_text(out, info))
+        typer.echo(_text(out, info.made))
 
 
 @contextmanager
@@ -75,17 +76,17 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         )
 
 
-def _text(out: Path, info: dict[str, Any]) -> str:
+def _text(out: Path, made: dict[str, Any]) -> str:
     from fsft.recipes.units import format_count
 
-    lines = [f"{out}: {format_count(info['vocab_size'])} token ids in the vocabulary"]
-    for split, told in info["splits"].items():
+    lines = [f"{out}: {format_count(made['vocab_size'])} token ids in the vocabulary"]
+    for split, told in made["splits"].items():
         used = sum(source["num_used"] for source in told["sources"])
         read = sum(source["num_read"] for source in told["sources"])
         lines.append(
             f"  {split}: {format_count(told['num_tokens'])} tokens, "
             f"{format_count(told['num_label_tokens'])} learned, {used:,} samples of {read:,} rows, "
-            f"{len(told['files'])} files, by {', '.join(told['engines'])}"
+            f"{told['num_files']} files, by {', '.join(told['engines'])}"
         )
         lines += [f"  {trouble}" for trouble in told["troubles"]]
     return "\n".join(lines)

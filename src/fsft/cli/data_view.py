@@ -1,11 +1,19 @@
 """Samples and counts on the screen."""
 
+import re
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fsft.recipes.units import format_count
-from fsft.runtime.data.look import DataLook, ShownSample
+from fsft.runtime.data.look import DataLook
+from fsft.runtime.data.shown import ShownSample
+
+# Also what turns the direction of writing, and what has no width: both hide what a text says.
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
 
 
 def show_look(seen: DataLook, console: Console) -> None:
@@ -17,7 +25,7 @@ def show_look(seen: DataLook, console: Console) -> None:
     for file in seen.files:
         about = "≈ " if file.error else ""
         table.add_row(
-            Text(file.path),
+            Text(_visible(file.path)),
             file.format,
             f"{about}{round(file.num_rows):,}",
             f"{file.num_unusable} of {file.num_sampled:,}" if file.num_unusable else "",
@@ -30,9 +38,28 @@ def show_look(seen: DataLook, console: Console) -> None:
             console.print(Text(note, style="dim"), soft_wrap=True)
     if seen.num_tokens is not None:
         console.print(f"[bold]{_tokens(seen.num_tokens, seen.error)} tokens[/bold] an epoch\n")
-    is_coloured = console.is_terminal and not console.no_color
+    for warning in seen.warnings:
+        console.print(Text(f"! {_visible(warning)}", style="yellow"))
+    if not seen.samples:
+        return
+    marks = not console.is_terminal or console.no_color
+    console.print(_legend(marks=marks))
+    path = ""
     for sample in seen.samples:
-        console.print(_sample(sample, marks=not is_coloured), soft_wrap=True)
+        if sample.path != path:
+            path = sample.path
+            console.print(Text(_visible(path), style="dim"))
+        console.print(_sample(sample, marks=marks), soft_wrap=True)
+
+
+def _legend(*, marks: bool) -> Text:
+    if marks:
+        return Text("The model learns what stands between ⟦ and ⟧; the rest it is given.")
+    text = Text("The model learns what is ")
+    text.append("green", style="green")
+    text.append("; what is ")
+    text.append("dim", style="dim")
+    return text.append(" it is given.")
 
 
 def _tokens(number: float | None, error: float) -> str:
@@ -47,11 +74,21 @@ def _tokens(number: float | None, error: float) -> str:
 
 def _sample(sample: ShownSample, *, marks: bool) -> Text:
     """What is learned is green, or stands between ⟦ ⟧ where there is no colour."""
-    length = "" if sample.num_tokens is None else f"{sample.num_tokens} tokens: "
-    text = Text(length, style="bold")
+    notes = [f"line {sample.line}"] if sample.line else []
+    if sample.num_tokens is not None:
+        notes.append(f"{sample.num_tokens} tokens")
+    if sample.about:
+        notes.append(_visible(sample.about))
+    text = Text(f"{', '.join(notes)}: ", style="bold")
     for segment, learned in sample.segments:
-        shown = f"⟦{segment}⟧" if learned and marks else segment
+        shown = _visible(segment)
         text.append(
-            shown.replace("\n", "⏎ "), style="not bold green" if learned else "not bold dim"
+            f"⟦{shown}⟧" if learned and marks else shown,
+            style="not bold green" if learned else "not bold dim",
         )
     return text
+
+
+def _visible(text: str) -> str:
+    """Text of others on one line, without anything that a terminal would obey."""
+    return _CONTROL.sub("·", text.replace("\r\n", "\n").replace("\n", "⏎ ").expandtabs(4))

@@ -92,13 +92,14 @@ def _metavar(key: str) -> str:
 def _draft(options: argparse.Namespace) -> "Draft":
     from fsft.recipes.problems import Problem, RecipeError
     from fsft.wizard.draft import Draft, open_recipe
-    from fsft.wizard.questions import BY_KEY, LENGTHS
+    from fsft.wizard.questions import BY_KEY, LENGTHS, LIMITS
 
     given = {key: text for key in BY_KEY if (text := getattr(options, key)) is not None}
     # argparse takes "--flag=--" for an empty list.
     if wrong := [key for key, text in given.items() if not isinstance(text, str)]:
         raise RecipeError(Problem(file=BY_KEY[wrong[0]].flag, reason="`--` is no answer."))
-    if len(lengths := [key for key in LENGTHS if key in given]) > 1:
+    lengths = [key for key in LENGTHS if key in given]
+    if len(lengths) > 1 and not set(lengths) <= set(LIMITS):
         flags = ", ".join(BY_KEY[key].flag for key in lengths)
         raise RecipeError(Problem(file=flags, reason="only one of them can be given."))
     draft = Draft(opened=open_recipe(_own(options.recipe)) if options.recipe else None)
@@ -214,6 +215,7 @@ def _tell_next(out: str) -> None:
 
 def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
     """The same program, in a browser."""
+    from importlib.resources import files
     from shlex import join
 
     from textual_serve.server import Server
@@ -233,6 +235,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> None:
             "127.0.0.1",
             options.web,
             title="fsft wizard",
+            templates_path=str(files("fsft.wizard") / "web"),
         ).serve()
     except OSError as error:
         raise Refused(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from fsft.runtime.data.info import read_info
 from tests.benchmarks.data.corpus import write_corpus, write_tokenizer
 from tests.benchmarks.data.measured import Cost, run_measured
 from tests.benchmarks.data.peers import PEERS
@@ -138,8 +139,7 @@ def _all_ids(files: list[Path]) -> Iterator[npt.NDArray[np.int32]]:
 
 
 def _engines(folder: Path) -> str:
-    info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
-    return ", ".join(info["splits"]["train"]["engines"])
+    return ", ".join(read_info(folder).made["splits"]["train"]["engines"])
 
 
 def _with_config(tokenizer: Path, folder: Path) -> Path:

@@ -19,7 +19,7 @@ class Cost:
 
     seconds: float
     peak_mib: float
-    """The most resident memory of its processes together at any look; shared pages count often."""
+    """The most memory of its processes together at any look; what they share counts once (PSS)."""
 
 
 def run_measured(command: Sequence[str], folder: Path) -> Cost:
@@ -55,10 +55,10 @@ class _Looks:
 
     def _look(self) -> None:
         while not self._ending.wait(SECONDS_BETWEEN_LOOKS):
-            self._peak = max(self._peak, _resident(self._pid))
+            self._peak = max(self._peak, _held(self._pid))
 
 
-def _resident(pid: int) -> int:
+def _held(pid: int) -> int:
     try:
         first = psutil.Process(pid)
         family = [first, *first.children(recursive=True)]
@@ -67,7 +67,7 @@ def _resident(pid: int) -> int:
     total = 0
     for process in family:
         try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return total

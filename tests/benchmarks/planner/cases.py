@@ -11,7 +11,7 @@ from fsft.recipes.hardware.cluster import Cluster, make_cluster
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
-from tests.benchmarks.planner.frameworks import style_of
+from tests.benchmarks.planner.frameworks import network_of, style_of
 from tests.benchmarks.planner.shapes import shape_of
 
 
@@ -58,7 +58,8 @@ def _cluster(fields: dict[str, Any]) -> Cluster:
     # The devices of a GB200 rack are joined as those of a node are.
     is_rack = "GB200" in fields["gpu"]
     nodes = 1 if is_rack else fields["nodes"] or max(1, fields["gpus"] // 8)
-    notes, generation = str(fields["notes"]), fields["gpu"].split("-")[0]
+    notes = f"{fields['notes']}; {network_of(fields)}"
+    generation = fields["gpu"].split("-")[0]
     told = re.search(rf"(?:(\d+)x)?(\d+) ?Gb/?s? \({generation}\)", notes) or re.search(
         r"(?:(\d+)x)?(\d+) ?Gb/?s?", notes
     )
@@ -67,8 +68,10 @@ def _cluster(fields: dict[str, Any]) -> Cluster:
         per_device = "per GPU" in notes
         lanes = int(told[1] or 1)
         link = int(told[2]) * lanes * 1e9 / 8 / (1 if per_device else 8)
+    # The 175B rows without ZeRO keep 44 GB of states on a device, so its 40 GB variant it is not.
+    gpu = str(fields["gpu"]).replace("A100-SXM (HBM size not in the repo)", "A100-80GB-SXM")
     return make_cluster(
-        find_accelerator(fields["gpu"]),
+        find_accelerator(gpu),
         nodes=nodes,
         devices_per_node=max(1, fields["gpus"] // nodes),
         link=link,

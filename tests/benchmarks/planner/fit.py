@@ -33,7 +33,7 @@ BOUNDS = {
     "interference": (0.0, 0.5),
     "kernel_seconds": (4e-6, 20e-6),
     "module_seconds": (50e-6, 500e-6),
-    "step_seconds": (0.005, 0.3),
+    "tensor_seconds": (50e-6, 1e-3),
     "hop_seconds": (1e-6, 50e-6),
 }
 """What each constant can be at all; those that are not here are not fitted."""
@@ -48,10 +48,10 @@ EXPECTED = Speeds(
     network=0.7,
     overlap=0.7,
     overlap_modules=0.2,
-    interference=0.1,
+    interference=0.19,
     kernel_seconds=10e-6,
     module_seconds=200e-6,
-    step_seconds=0.1,
+    tensor_seconds=300e-6,
     hop_seconds=10e-6,
     host_bandwidth=60e9,
 )

@@ -76,6 +76,15 @@ def style_of(fields: dict[str, Any]) -> Style:
     return replace(HUGGING_FACE, kernels=kernels_of(fields))
 
 
+def network_of(fields: dict[str, Any]) -> str:
+    """The network of a node where a case does not tell it, but its authors do elsewhere."""
+    if fields["framework"].startswith("xtuner"):
+        # That of the A100-SXM4-80GB cluster which the same organization describes for InternLM
+        # (InternLM/InternLM doc/en/train_performance.md); xtuner's page names no network.
+        return "4x100 Gb/s"
+    return ""
+
+
 def kernels_of(fields: dict[str, Any]) -> Kernels:
     """The kernels that a case's framework launches, as its fields and its source code tell."""
     framework = fields["framework"].lower()
@@ -83,27 +92,68 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
     is_gptq = "gptq" in str(fields["quant"]).lower()
     elementwise = "compiled" if fields["compile"] else "fused" if has_own_kernels else "eager"
     return Kernels(
-        attention=_attention(framework, str(fields["attention"]).lower()),
+        attention=_attention(framework, str(fields["attention"]).lower(), str(fields["gpu"])),
         elementwise=elementwise,
         products="float8" if re.match(r"(float8|fp8)", fields["precision"]) else "bfloat16",
         gathers="layers" if "fsdp" in str(fields["zero"]).lower() else "modules",
+        passes="keys" if (fields["cp"] or 1) > 1 else "heads",
+        # torchtitan models/llama/model.py and xtuner model/modules/dispatch/*.py call repeat_kv
+        # before attention is divided.
+        repeats_keys="torchtitan" in framework or "xtuner" in framework,
         hides_tensor="async tp" in str(fields["notes"]).lower(),
-        # Megatron-DeepSpeed reduces gradients when backward has ended.
-        hides_gradients="megatron-deepspeed" not in framework,
+        # Megatron-DeepSpeed reduces gradients when backward has ended, and so does Megatron without
+        # --overlap-grad-reduce (model_config.yaml of its test of vision models).
+        hides_gradients=not ("megatron-deepspeed" in framework or "pretrain_vlm" in framework),
         hides_exchange="a2a overlap" in str(fields["notes"]).lower(),
         sends_once="deepep" in str(fields["notes"]).lower(),
         deterministic="deterministic" in framework,
+        flat_states=not (
+            # DDP, Megatron's distributed optimizer and FSDP2 keep each weight by itself;
+            # Megatron-FSDP has buckets.
+            (
+                has_own_kernels
+                and framework != "megatron-deepspeed"
+                and "FSDP" not in str(fields["zero"])
+            )
+            or "torchtitan" in framework
+            or fields["zero"] == "none"
+        ),
+        joined=_joined(fields, framework),
+        loss_bytes=_loss_bytes(fields, framework),
         # AutoGPTQ of the time unpacked int4 by elementary operations on int32.
         dequantized_bytes=25.0 if is_gptq else 5.0,
         dequantizing_kernels=12 if is_gptq else 3,
     )
 
 
-def _attention(framework: str, attention: str) -> Literal["flash", "flash-2", "cudnn", "scores"]:
+def _joined(fields: dict[str, Any], framework: str) -> tuple[str, ...]:
+    if "megatron" in framework:
+        return ("k", "v", "gate")
+    # The attention of Qwen's first generation.
+    return ("k", "v") if "c_attn" in (fields["lora"] or {}).get("targets", ()) else ()
+
+
+def _loss_bytes(fields: dict[str, Any], framework: str) -> float | None:
+    if "bridge" in framework or fields["group"] == "moe-modelzoo":
+        # Transformer Engine's fused loss reads bfloat16 logits twice and writes their gradient
+        # (cross_entropy_fusion_impl of both repositories' recipes).
+        return 6.0
+    if "megatron" in framework and "fused" not in str(fields["loss"]):
+        # Copied to float32, maximum, subtracted, exponential, sum, divided, times the gradient,
+        # copied back (Megatron-LM@d98e8a6 core/tensor_parallel/cross_entropy.py).
+        return 52.0
+    return None
+
+
+def _attention(
+    framework: str, attention: str, gpu: str
+) -> Literal["flash", "flash-2", "cudnn", "scores"]:
     if "unfused" in attention or framework == "megatron-deepspeed":
         return "scores"
-    if "deterministic" in attention:
-        # Transformer Engine then leaves cuDNN's kernels for FlashAttention.
+    if "deterministic" in framework and not gpu.startswith("H"):
+        # Transformer Engine then leaves cuDNN's kernels for FlashAttention, but for Hopper, whose
+        # kernels are deterministic; those of Blackwell are only without dropout (TransformerEngine
+        # @d0067d0 dot_product_attention/utils.py, common/fused_attn/fused_attn.cpp).
         return "flash-2"
     if "triton" in attention or attention == "flash-attn":
         return "flash"

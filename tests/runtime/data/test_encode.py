@@ -63,7 +63,7 @@ def learned(tokenizer: Any, sample: Sample, settings: Data) -> str:
 
 def test_only_the_answers_and_their_end_are_learned(tokenizer: Any) -> None:
     text = learned(tokenizer, DIALOGUE, data())
-    assert text == "I am 助手.<|im_end|>\nYou are 你.<|im_end|>\n"
+    assert text == "I am 助手.<|im_end|>You are 你.<|im_end|>"
 
 
 def test_all_but_the_first_token_is_learned_when_asked(tokenizer: Any) -> None:
@@ -83,7 +83,7 @@ def test_plain_text_is_learned_to_its_end_token(tokenizer: Any) -> None:
     ("template", "expected"),
     [
         (NO_END, " I am 助手.\n You are 你.\n"),
-        (THINKS, "<think></think>I am 助手.<|im_end|>\n<think></think>You are 你.<|im_end|>\n"),
+        (THINKS, "<think></think>I am 助手.<|im_end|><think></think>You are 你.<|im_end|>"),
     ],
 )
 def test_the_mask_is_exact_for_other_templates(
@@ -106,7 +106,7 @@ def test_a_template_that_rewrites_earlier_turns_is_told_apart(
 ) -> None:
     last_only = "{{ messages | length }}{{ messages[-1].content }}"
     monkeypatch.setattr(tokenizer, "chat_template", last_only)
-    with pytest.raises(ValueError, match="turn 3 differently"):
+    with pytest.raises(ValueError, match="turn 3 cannot be told"):
         render(DIALOGUE, text_tokenizer_of(tokenizer), data())
 
 
@@ -125,7 +125,8 @@ def test_the_prompt_seen_in_generation_is_the_prompt_seen_in_training(tokenizer:
     )["input_ids"]
     assert item.input_ids[: len(prompt)].tolist() == list(prompt)
     assert (item.labels[: len(prompt)] == IGNORED).all()
-    assert (item.labels[len(prompt) :] != IGNORED).all()
+    answer = item.labels[len(prompt) :].tolist()
+    assert answer.index(tokenizer.eos_token_id) == answer.index(IGNORED) - 1
 
 
 @given(st.text(alphabet="ab é你😀\n<|im_end|>"), st.data())

@@ -1,5 +1,6 @@
 """A look into the data tells what preparing it would."""
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -8,20 +9,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from fsft.cli.data_view import show_look
 from fsft.recipes.files import parse_recipe, read_recipe
 from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Recipe
+from fsft.recipes.schema import Recipe, Source
 from fsft.recipes.shipped import find_recipe
 from fsft.runtime.context import StageContext
 from fsft.runtime.data import look as look_module
-from fsft.runtime.data.files import local_file
+from fsft.runtime.data import row_sample as row_sample_module
+from fsft.runtime.data.files import find_files, local_file
 from fsft.runtime.data.look import DataLook, look
 from fsft.runtime.data.prepare import prepare
 from fsft.runtime.data.row_sample import sample_rows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.run_directory import RunDirectory
+from tests.runtime.data.data_files import write_rows
 from tests.support import QUESTIONS, TINY_RECIPE, dialogue, write_jsonl
 
 
@@ -66,6 +71,7 @@ def test_the_tokens_of_small_files_are_counted_to_the_token(tmp_path: Path) -> N
     [
         "data.sequence_length=32",
         'data.too_long="truncate"',
+        'data.too_long="split"',
         'data.loss_on="all"',
         "data.train.0.max_samples=3",
     ],
@@ -125,6 +131,49 @@ def test_a_sample_of_which_nothing_is_learned_is_shown_as_such(tmp_path: Path) -
     assert seen.files[0].num_unusable == len(QUESTIONS)
 
 
+def test_a_template_that_is_none_is_told_by_its_key(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [dialogue(q, a) for q, a in QUESTIONS])
+    (tmp_path / "torn.jinja").write_text("{% for m in messages %}")
+    assert "data.template" in look(tiny(tmp_path, 'data.template="torn.jinja"'), 1).trouble
+
+
+def two_files(folder: Path, first: Any, other: Any) -> Recipe:
+    """The tiny recipe on two files of one row each."""
+    write_jsonl(folder / "train.jsonl", [first])
+    write_jsonl(folder / "other.jsonl", [other])
+    source = '[[data.train]]\npath = "train.jsonl"'
+    more = source.replace("train.jsonl", "other.jsonl") + '\ntemplate = "vanilla"\n'
+    text = TINY_RECIPE.replace(source, f"{source}\n\n{more}")
+    return resolve_paths(parse_recipe(text), folder)
+
+
+def test_each_file_is_shown_once_at_least_in_its_own_template(tmp_path: Path) -> None:
+    rated = {**dialogue("Who?", "I."), "label": False}
+    preference = {"prompt": "Who?", "chosen": "I am.", "rejected": "You are."}
+    seen = look(two_files(tmp_path, preference, rated), 1)
+    assert [sample.about for sample in seen.samples] == [
+        "better answer",
+        "worse answer",
+        "not liked",
+    ]
+    texts = ["".join(text for text, _ in sample.segments) for sample in seen.samples]
+    assert "<|im_start|>assistant\nYou are.<|im_end|>" in texts[1]
+    assert texts[2].startswith("Q: Who?\nA: I.")
+    assert [sample.line for sample in seen.samples] == [1, 1, 1]
+    assert look(two_files(tmp_path, preference, rated), 0).samples == []
+
+
+def test_category_and_images_are_told_without_a_tokenizer_too(tmp_path: Path) -> None:
+    row = {"conversation": [{"user": ["<image>?", "a.jpg"]}, {"assistant": "A."}], "category": 3}
+    recipe = two_files(tmp_path, row, row)
+    seen = look(recipe, 1)
+    model = recipe.model.model_copy(update={"path": "nobody/nothing", "config": None})
+    data = recipe.data.model_copy(update={"tokenizer": None})
+    plain = look(recipe.model_copy(update={"model": model, "data": data}), 1)
+    for look_at in (seen, plain):
+        assert {sample.about for sample in look_at.samples} == {"category 3, images a.jpg"}
+
+
 def estimated(file: Path, monkeypatch: pytest.MonkeyPatch, *extra: str) -> tuple[DataLook, float]:
     """What 200 rows tell of a file, and what all of them do."""
     keys = "".join(f"\n{line}" for line in extra)
@@ -175,6 +224,57 @@ def test_blank_lines_between_rows_are_not_taken_for_rows(
     seen, _ = estimated(file, monkeypatch, 'format = "messages"')
     assert seen.files[0].num_unusable == 0
     assert seen.files[0].num_rows == pytest.approx(2000, rel=0.2)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "json", "csv", "txt", "arrow", "parquet"])
+def test_of_large_files_of_any_kind_rows_are_about_right(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(5)
+    texts = [draw.randbytes(draw.randrange(20, 60)).hex() for _ in range(20_000)]
+    monkeypatch.setattr(row_sample_module, "MOST_BYTES", 400_000)
+    for index, bounds in enumerate([(0, 2000), (2000, 20_000)]):
+        write_rows(tmp_path / f"{index}.{ending}", texts[slice(*bounds)])
+    (tmp_path / "plain").unlink(missing_ok=True)
+    sample = sample_rows(find_files(Source(path=str(tmp_path))), 500)
+    assert 400 <= len(sample.rows) <= 501
+    assert {row.value["text"] for row in sample.rows} <= set(texts)
+    assert sample.num_rows == pytest.approx(20_000, rel=0.1)
+    is_known_as_a_whole = ending in ("jsonl", "arrow", "parquet")
+    assert sample.is_from_start != is_known_as_a_whole
+
+
+def test_a_broken_file_among_others_is_a_row_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    varied(tmp_path / "a.jsonl", 500, seed=1)
+    (tmp_path / "b.parquet").write_bytes(b"x" * 20_000)
+    (tmp_path / "c.json").write_bytes(b"{\n" * 10_000)
+    recipe = resolve_paths(
+        parse_recipe(TINY_RECIPE.replace('"train.jsonl"', f'"{tmp_path}"')), tmp_path
+    )
+    (whole,) = look(recipe, 0).files
+    assert (whole.num_rows, whole.num_unusable, whole.error) == (502, 2, 0)
+    monkeypatch.setattr(look_module, "SMALL", 1)
+    (some,) = look(recipe, 0).files
+    assert some.num_unusable >= 2
+
+
+def test_data_that_was_read_from_its_beginning_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [dialogue("Who?", "I am " + "very " * (index % 9)) for index in range(5000)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    monkeypatch.setattr(look_module, "SMALL", 1)
+    monkeypatch.setattr(row_sample_module, "MOST_BYTES", len(text) // 4)
+    recipe = parse_recipe(TINY_RECIPE.replace('"train.jsonl"', '"train.jsonl.gz"'))
+    seen = look(resolve_paths(recipe, tmp_path), 0)
+    assert seen.files[0].is_from_start
+    assert seen.files[0].num_rows == pytest.approx(5000, rel=0.1)
+    with (tmp_path / "out").open("w") as out:
+        show_look(seen, Console(file=out, width=200))
+    assert "was read from its beginning" in (tmp_path / "out").read_text()
 
 
 @pytest.mark.parametrize("number", [1, 7, 60, 99, 100])

@@ -19,6 +19,7 @@ from fsft.runtime.data import json_rows, lines, streams, text_rows
 from fsft.runtime.data.files import DataFile, local_file
 from fsft.runtime.data.parts import Part, read_part
 from fsft.runtime.data.row import Row
+from fsft.runtime.data.row_sample import sample_rows
 from fsft.runtime.data.rows import read_rows
 from tests.runtime.data.data_files import COMPRESSED, NAMES, ROWS, TEXTS, errors, values, write_rows
 
@@ -263,10 +264,14 @@ def test_a_column_that_is_there_twice_is_told(tmp_path: Path) -> None:
 
 def test_a_value_that_python_cannot_hold_breaks_its_row_alone(tmp_path: Path) -> None:
     text = pa.array([b"good", b"\xff\xfe", b"fine"], pa.binary()).cast(pa.string(), safe=False)
-    pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
-    rows = list(read_rows(tmp_path / "a.parquet"))
-    assert [row.value for row in rows] == [{"text": "good"}, None, {"text": "fine"}]
-    assert errors(local_file(tmp_path / "a.parquet")) == [(2, "is not UTF-8 text")]
+    table = pa.table({"text": text})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    for path in tmp_path.iterdir():
+        rows = list(read_rows(path))
+        assert [row.value for row in rows] == [{"text": "good"}, None, {"text": "fine"}]
+        assert errors(local_file(path)) == [(2, "is not UTF-8 text")]
 
 
 def test_nulls_and_nested_columns_are_python_values(tmp_path: Path) -> None:
@@ -327,6 +332,7 @@ def test_any_bytes_are_rows_or_named_problems(data: bytes, kind: str, compressio
         assert row.error == "" or row.value is None or kind in ("json", "jsonl")
         assert not row.error.endswith(".")
         assert row.line >= 0
+    assert len(sample_rows([local_file(path)], 5).rows) <= 5
 
 
 @given(st.data())
@@ -339,6 +345,7 @@ def test_a_table_with_changed_bytes_is_rows_or_named_problems(data: st.DataObjec
     path.write_bytes(content)
     for row in read_part(Part((local_file(path),))):
         assert row.error or isinstance(row.value, dict)
+    assert len(sample_rows([local_file(path)], 5).rows) <= 5
 
 
 @pytest.fixture(autouse=True)

@@ -60,6 +60,10 @@ def source(**changes: Any) -> dict[str, Any]:
         "num_too_long": 3,
         "num_truncated": 5,
         "num_fully_masked": 4,
+        "num_split": 6,
+        "num_merged": 7,
+        "num_trailing_dropped": 8,
+        "num_left_out": 9,
     }
     return {**values, **changes}
 

@@ -29,6 +29,9 @@ DATA: dict[str, Any] = {
                     "num_too_long": 0,
                     "num_truncated": 0,
                     "num_fully_masked": 0,
+                    "num_split": 6,
+                    "num_merged": 7,
+                    "num_trailing_dropped": 8,
                 }
             ],
             "num_samples": 3,
@@ -173,7 +176,7 @@ def test_a_markdown_table_survives_what_the_model_wrote() -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert "| 你是谁？ | &lt;script>alert(1)&lt;/script> | a\\|b | a\\|b |" in rows
     assert "| &lt;b> | line break | x |" in rows
-    assert any("a\\|b.jsonl" in row for row in rows)
+    assert any("a\\|b.jsonl" in row and "| 6 | 7 | 8 | 0 |" in row for row in rows)
 
 
 @pytest.mark.parametrize("length", [1, 3, 300])

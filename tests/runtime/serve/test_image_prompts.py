@@ -79,5 +79,5 @@ def test_a_question_whose_image_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"none\.png` cannot be read"):
         seeing.answer([_turns("<image>?")], images=[[place]], **asked)
     blind = Answerer(model, tokenizer)
-    with pytest.raises(Refused, match="takes no images"):
+    with pytest.raises(Refused, match="it has images, and the model takes none"):
         blind.answer([_turns("<image>?")], images=[[place]], **asked)

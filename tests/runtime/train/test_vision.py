@@ -12,9 +12,8 @@ import torch
 from fsft.recipes.problems import RunFailed
 from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import Encoder
-from fsft.runtime.data.images.expand import ImageTexts
-from fsft.runtime.data.render import render
 from fsft.runtime.data.sample import Sample
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from fsft.runtime.data.training_set import TokenRow
 from fsft.runtime.train.loss import loss_of
@@ -52,11 +51,10 @@ class Setup:
     def _row(self, question: str, answer: str, images: list[str]) -> TokenRow:
         source = Source(path=str(self.folder / "train.jsonl"))
         texts = text_tokenizer_of(self.tokenizer)
-        writer = ImageTexts(self.processor, texts, source)
+        writer = SampleWriter(texts, Data(train=[source]), source, self.processor)
         turns = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
-        sample = writer.written(Sample(messages=turns))
-        rendered = writer.expanded(render(sample, texts, Data(train=[source])), images)
-        (one,) = Encoder(texts).encode([rendered])
+        sample = Sample(messages=turns, images=tuple(images))
+        (one,) = Encoder(texts).encode([writer.write(sample)])
         bounds = np.asarray([0, len(one.input_ids)], np.int32)
         places = tuple(str(self.folder / name) for name in images)
         return TokenRow(one.input_ids, one.labels, bounds, (places,))

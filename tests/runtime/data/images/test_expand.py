@@ -10,12 +10,13 @@ from PIL import Image
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import Encoder
-from fsft.runtime.data.images.expand import ImageTexts, expand, form_in_template
+from fsft.runtime.data.images.expand import expand, form_in_template
 from fsft.runtime.data.images.family import IMAGE_TEXTS
 from fsft.runtime.data.images.files import image_size, load_image
 from fsft.runtime.data.images.processor import ImageProcessor
-from fsft.runtime.data.render import Rendered, render
+from fsft.runtime.data.render import Rendered
 from fsft.runtime.data.sample import Sample
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from fsft.runtime.data.tokenizer import template_text
 from tests.runtime.data.images.models import (
@@ -34,7 +35,6 @@ TURNS = (
     {"role": "user", "content": "What is this?\n<image>"},
     {"role": "assistant", "content": "A picture."},
 )
-DATA = Data(train=[Source(path="train.jsonl")])
 
 
 def _in_parts(content: str) -> list[dict[str, str]]:
@@ -49,10 +49,10 @@ def _in_parts(content: str) -> list[dict[str, str]]:
 def _encoded(family: str, tokenizer: Any, images: list[Path], **data: Any) -> Any:
     texts = text_tokenizer_of(tokenizer)
     ours = image_processor(family, tokenizer, **data)
-    writer = ImageTexts(ours, texts, Source(path=str(images[0].parent / "train.jsonl")))
+    source = Source(path=str(images[0].parent / "train.jsonl"))
     sample = Sample(messages=TURNS, images=tuple(path.name for path in images))
-    rendered = writer.expanded(render(writer.written(sample), texts, DATA), sample.images)
-    (one,) = Encoder(texts).encode([rendered])
+    writer = SampleWriter(texts, Data(train=[source]), source, ours)
+    (one,) = Encoder(texts).encode([writer.write(sample)])
     return one, ours
 
 
@@ -76,7 +76,7 @@ def test_ids_are_those_of_the_models_own_processor(
         assert (one.input_ids == image_id).sum() > 3
         assert not (one.labels == image_id).any()
         assert tokenizer.decode(one.labels[one.labels >= 0]) == (
-            "They are Kane and Gretzka.<|im_end|>\nA picture.<|im_end|>\n"
+            "They are Kane and Gretzka.<|im_end|>A picture.<|im_end|>"
         )
 
 

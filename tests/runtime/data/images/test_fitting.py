@@ -9,12 +9,12 @@ from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.encode_samples import SampleEncoder
 from fsft.runtime.data.files import find_files
-from fsft.runtime.data.fitting import lengths_of
-from fsft.runtime.data.images.expand import ImageTexts
+from fsft.runtime.data.images.ids import ImageIds
 from fsft.runtime.data.parts import Part
 from fsft.runtime.data.row import Row
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.samples import PlacedSample, SourceCounts
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from tests.runtime.data.images.models import FAMILIES, image_processor, picture, tokenizer_of
@@ -40,7 +40,8 @@ class Setup:
         self.source = Source(path=self.file)
         picture(folder / "a.png", 60, 40)
         picture(folder / "b.png", 40, 90)
-        self.images = ImageTexts(image_processor(family, tokenizer), self.texts, self.source)
+        self.processor = image_processor(family, tokenizer)
+        self.ids = ImageIds(self.processor.text, self.texts)
         self.counts = SourceCounts(self.file, "messages")
 
     def encode(
@@ -49,29 +50,28 @@ class Setup:
         self.counts = SourceCounts(self.file, "messages")
         data = Data(train=[self.source], sequence_length=length, too_long=too_long)
         part = Part(tuple(find_files(self.source)))
-        encoder = SampleEncoder(
-            part, data, self.texts, Encoder(self.texts), self.counts, self.images
-        )
+        writer = SampleWriter(self.texts, data, self.source, self.processor)
+        encoder = SampleEncoder(part, data, Encoder(self.texts), self.counts, writer)
         placed = [PlacedSample(Row(self.file, n, {}), s) for n, s in enumerate(samples, 1)]
         return encoder.encode(placed)
 
     def num_images(self, ids: Any) -> int:
         """Whole images in ids, by the tokens that end them."""
-        return int((ids == self.images.ids.end).sum())
+        return int((ids == self.ids.end).sum())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_truncation_keeps_whole_images_and_their_names(family: str, tmp_path: Path) -> None:
     setup = Setup(family, tmp_path)
     whole = next(iter(setup.encode(10_000, "drop", SEEN).chosen))
-    is_image = whole.input_ids == setup.images.ids.token
+    is_image = whole.input_ids == setup.ids.token
     kept_images = set()
     for length in range(8, len(whole.input_ids)):
         batch = setup.encode(length, "truncate", SEEN, TEXT)
         one = next(iter(batch.chosen))
         assert [sample.images for sample in batch.samples][1] == ()
         first_left_out = int(whole.input_ids[length])
-        if first_left_out in (setup.images.ids.token, setup.images.ids.end):
+        if first_left_out in (setup.ids.token, setup.ids.end):
             assert len(one.input_ids) == len(whole.input_ids)
         else:
             assert one.input_ids.tolist() == whole.input_ids[:length].tolist()
@@ -83,15 +83,13 @@ def test_truncation_keeps_whole_images_and_their_names(family: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_samples_with_images_are_not_chopped(family: str, tmp_path: Path) -> None:
+def test_dialogues_are_split_with_the_images_of_each_part(family: str, tmp_path: Path) -> None:
     setup = Setup(family, tmp_path)
-    batch = setup.encode(16, "split", TEXT, SEEN, TEXT)
-    lengths = lengths_of(batch.chosen).tolist()
-    assert sum(length > 16 for length in lengths) == 1
-    assert len(batch.samples) == len(lengths)
-    images = [sample.images for sample in batch.samples]
-    assert [bool(shown) for shown in images] == [length > 16 for length in lengths]
-    assert setup.counts.num_split == len(lengths) - 3
+    (whole,) = setup.encode(10_000, "drop", SEEN).chosen
+    batch = setup.encode(len(whole.input_ids) - 1, "split", TEXT, SEEN, TEXT)
+    assert [sample.images for sample in batch.samples] == [(), ("a.png",), ("b.png",), ()]
+    assert [setup.num_images(one.input_ids) for one in batch.chosen] == [0, 1, 1, 0]
+    assert setup.counts.num_split == 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)

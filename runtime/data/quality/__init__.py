@@ -1,0 +1,1 @@
+"""What is in the data that nobody meant to train on."""

@@ -1,0 +1,322 @@
+"""Raw files to token ids: the same whoever does it, gone on with after a kill, nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fsft.recipes.files import parse_recipe
+from fsft.recipes.inputs import resolve_paths
+from fsft.recipes.problems import Refused
+from fsft.recipes.schema import Recipe
+from fsft.runtime.data import engines, tokenize
+from fsft.runtime.data.engines import Reference, TokenIds
+from fsft.runtime.data.store import read_batches
+from fsft.runtime.data.token_folder import write_token_folder
+from fsft.runtime.data.tokenize import SplitTokens
+from fsft.runtime.data.tokenizer import saved_tokenizer
+from tests.support import TINY_RECIPE, dialogue, fsft_command, fsft_environment, write_jsonl
+
+WORDS = [
+    "plan",
+    "a",
+    "run",
+    "before",
+    "it",
+    "costs",
+    "anything",
+    "and",
+    "share",
+    "what",
+    "was",
+    "learned",
+    "你好",
+    "世界",
+]
+
+
+def rows(number: int) -> list[dict[str, Any]]:
+    """Dialogues that differ from each other."""
+    random = np.random.default_rng(7)
+    return [
+        dialogue(
+            f"{i}: {' '.join(random.choice(WORDS, 9))}", " ".join(random.choice(WORDS, i % 30))
+        )
+        for i in range(1, number + 1)
+    ]
+
+
+def recipe(folder: Path, *overrides: str) -> Recipe:
+    return resolve_paths(parse_recipe(TINY_RECIPE, overrides=overrides), folder)
+
+
+def tokenized(given: Recipe, out: Path) -> SplitTokens:
+    out.mkdir(exist_ok=True)
+    saved_tokenizer(given, out)
+    return tokenize.tokenize(out, given.data, lambda *_: None)["train"]
+
+
+def contents(tokens: SplitTokens) -> list[bytes]:
+    return [file.read_bytes() for file in tokens.files]
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of some hundred rows, so that there is something to share out."""
+    monkeypatch.setattr(tokenize, "PART_BYTES", 20_000)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_jsonl(tmp_path / "train.jsonl", rows(400))
+    return tmp_path
+
+
+def test_any_number_of_workers_makes_the_same_files(folder: Path, small_parts: None) -> None:
+    one = tokenized(recipe(folder, "data.workers=1"), folder / "one")
+    two = tokenized(recipe(folder, "data.workers=2"), folder / "two")
+    assert len(one.files) > 3
+    assert [file.name for file in one.files] == [file.name for file in two.files]
+    assert contents(one) == contents(two)
+    assert one.parts == two.parts
+
+
+def test_parts_make_the_rows_of_the_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tokenized(recipe(folder), folder / "whole")
+    monkeypatch.setattr(tokenize, "PART_BYTES", 10_000)
+    parts = tokenized(recipe(folder), folder / "parts")
+    assert len(whole.files) == 1 < len(parts.files)
+    tables = [pa.Table.from_batches(list(read_batches(t.files))) for t in (whole, parts)]
+    assert tables[0].equals(tables[1])
+    assert parts.sources == whole.sources
+
+
+@pytest.mark.slow
+def test_a_spark_cluster_makes_the_same_files(folder: Path, small_parts: None) -> None:
+    """One master and two workers on this machine, as they would be on three."""
+    pytest.importorskip("pyspark")
+    if subprocess.run(["java", "-version"], capture_output=True, check=False).returncode:
+        pytest.skip("there is no java here")
+    from tests.runtime.data.spark_cluster import spark_cluster
+
+    local = tokenized(recipe(folder), folder / "local")
+    with spark_cluster(folder, num_workers=2) as master:
+        settings = ('data.engine="spark"', f'data.spark_master="{master}"')
+        spark = tokenized(recipe(folder, *settings), folder / "spark")
+    assert len(local.files) > 3
+    assert contents(local) == contents(spark)
+
+
+def test_what_was_done_before_a_kill_is_not_done_again(folder: Path, small_parts: None) -> None:
+    tokens = tokenized(recipe(folder), folder / "out")
+    before = contents(tokens)
+    times = [file.stat().st_mtime_ns for file in tokens.files]
+    tokens.files[1].unlink()
+    tokens.files[2].with_suffix(".json").unlink()
+    again = tokenized(recipe(folder), folder / "out")
+    assert contents(again) == before
+    redone = [f.stat().st_mtime_ns != t for f, t in zip(again.files, times, strict=True)]
+    assert redone == [index in (1, 2) for index in range(len(times))]
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_and_ends_with_the_same_files(tmp_path: Path) -> None:
+    """SIGKILL in the middle, of the command and of all its workers."""
+    write_jsonl(tmp_path / "train.jsonl", rows(1000) * 300)
+    (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
+    workers = ("--set", "data.workers=2", "--set", "data.sequence_length=256")
+    command = fsft_command("data", "tokenize", "tiny.toml", *workers)
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*command, "--out", out], cwd=tmp_path, env=fsft_environment(), start_new_session=True
+        )
+
+    undisturbed = start("whole")
+    assert undisturbed.wait(300) == 0
+    killed = start("killed")
+    for _ in range(3000):
+        if any(tmp_path.glob(".killed-*/train/part-*.json")) or killed.poll() is not None:
+            break
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed").exists()
+    assert start("killed").wait(300) == 0
+    names = [file.name for file in sorted((tmp_path / "whole" / "train").glob("*.parquet"))]
+    assert len(names) > 1
+    for name in names:
+        whole, other = (tmp_path / out / "train" / name for out in ("whole", "killed"))
+        assert whole.read_bytes() == other.read_bytes()
+
+
+def test_a_second_run_of_a_finished_folder_does_nothing(folder: Path) -> None:
+    def write() -> Any:
+        return write_token_folder(
+            recipe(folder), folder / "out", overwrite=False, on_progress=lambda *_: None
+        )
+
+    first = write()
+    times = {file: file.stat().st_mtime_ns for file in (folder / "out").rglob("*")}
+    assert write() == first
+    assert {file: file.stat().st_mtime_ns for file in (folder / "out").rglob("*")} == times
+
+
+def test_a_folder_with_other_data_is_not_overwritten_by_chance(folder: Path) -> None:
+    def write(*overrides: str, overwrite: bool = False) -> Any:
+        given = recipe(folder, *overrides)
+        nothing = lambda *_: None  # noqa: E731
+        return write_token_folder(given, folder / "out", overwrite=overwrite, on_progress=nothing)
+
+    write()
+    with pytest.raises(Refused, match="holds other data"):
+        write("data.sequence_length=64")
+    assert write("data.sequence_length=64", overwrite=True).rows < 400
+
+
+def test_a_fast_engine_that_errs_is_given_up_and_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Errs(Reference):
+        name = "errs"
+
+        def encode(self, texts: Sequence[str]) -> TokenIds:
+            return super().encode([text.replace("200: ", "") for text in texts])
+
+    right = tokenized(recipe(folder), folder / "right")
+    monkeypatch.setattr(engines, "_Fastokens", lambda _: Errs(_loaded(folder / "right")))
+    monkeypatch.setattr(engines, "CHECKED_SHARE", 1.0)
+    found = tokenized(recipe(folder), folder / "found")
+    assert contents(found) == contents(right)
+    assert found.engines == ["tokenizers"]
+    (trouble,) = found.troubles
+    assert "errs and tokenizers give different ids" in trouble
+
+
+def test_every_broken_row_is_named_with_its_line_in_the_file(
+    folder: Path, small_parts: None
+) -> None:
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    for number in (150, 151, 390):
+        lines[number - 1] = '{"messages": [{"role": "king", "content": "x"}]}'
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    with pytest.raises(Refused) as refused:
+        tokenized(recipe(folder, "data.workers=1"), folder / "out")
+    named = [problem.line for problem in refused.value.problems if problem.line]
+    assert named[:2] == [150, 151]
+    skipping = tokenized(recipe(folder, 'data.on_error="skip"'), folder / "out")
+    assert skipping.sources[0].num_broken == 3
+    assert skipping.sources[0].num_used + skipping.sources[0].num_empty == 397
+    assert "train.jsonl:150" in skipping.sources[0].first_broken
+
+
+def test_long_text_becomes_pieces_of_a_row_each(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [{"text": " ".join(WORDS * 40)}, {"text": "short"}])
+    whole = tokenized(recipe(tmp_path, "data.sequence_length=100000"), tmp_path / "whole")
+    pieces = tokenized(
+        recipe(tmp_path, 'data.too_long="split"', "data.sequence_length=32"), tmp_path / "pieces"
+    )
+    ids = [
+        np.concatenate(
+            [np.asarray(row) for row in pq.read_table(t.files[0])["input_ids"].to_pylist()]
+        )
+        for t in (whole, pieces)
+    ]
+    np.testing.assert_array_equal(*ids)
+    (counts,) = pieces.sources
+    assert counts.num_read + counts.num_split == counts.num_used > 10
+    assert max(map(len, pq.read_table(pieces.files[0])["input_ids"].to_pylist())) == 32
+
+
+TOKENS = {"input_ids": [[5, 6, 7, 8, 9], [10, 11]], "labels": [[-100, 6, 7, -100, 9], [-100, 11]]}
+
+
+def token_table(**columns: Any) -> pa.Table:
+    lists = {name: pa.array(value, pa.list_(pa.int64())) for name, value in columns.items()}
+    return pa.table(lists)
+
+
+def test_token_ids_that_others_made_are_taken_as_they_are(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", rows(20))
+    pq.write_table(
+        token_table(ids=TOKENS["input_ids"], learn=TOKENS["labels"]), tmp_path / "t.parquet"
+    )
+    columns = '{ input_ids = "ids", labels = "learn" }'
+    train = f'data.train=[{{ path = "t.parquet", format = "tokens", columns = {columns} }}]'
+    made = recipe(tmp_path, train)
+    saved = recipe(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    saved_tokenizer(saved, out)
+    found = pq.read_table(tokenize.tokenize(out, made.data, lambda *_: None)["train"].files[0])
+    assert found["input_ids"].to_pylist() == TOKENS["input_ids"]
+    assert found["labels"].to_pylist() == TOKENS["labels"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"other": [[1]]}, "the column is missing; there are other"),
+        ({"input_ids": [[1, 9999]]}, "holds 1 to 9999; the model knows 0 to 319"),
+        ({"input_ids": [[1, 2]], "labels": [[2, -100]]}, "must be the token at its own place"),
+        ({"input_ids": [[1, 2]], "labels": [[1]]}, "differs from input_ids in length"),
+        ({"input_ids": [[1, 2, 3]], "cu_seqlens": [[0, 2]]}, "must rise from 0 to the length"),
+        ({"input_ids": [[1, 2, 3]], "cu_seqlens": [[3]]}, "must begin with 0"),
+    ],
+)
+def test_token_ids_that_cannot_be_right_are_refused(
+    columns: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "train.jsonl", rows(20))
+    pq.write_table(token_table(**columns), tmp_path / "t.parquet")
+    out = tmp_path / "out"
+    out.mkdir()
+    saved_tokenizer(recipe(tmp_path), out)
+    given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
+    with pytest.raises(Refused, match=said):
+        tokenize.tokenize(out, given.data, lambda *_: None)
+
+
+def test_packed_rows_of_others_become_their_samples_again(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", rows(20))
+    packed = token_table(input_ids=[[5, 6, 7, 8, 9], [1, 2]], cu_seqlens=[[0, 2, 5], [0, 2]])
+    pq.write_table(packed, tmp_path / "t.parquet")
+    out = tmp_path / "out"
+    out.mkdir()
+    saved_tokenizer(recipe(tmp_path), out)
+    given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
+    tokens = tokenize.tokenize(out, given.data, lambda *_: None)["train"]
+    found = pq.read_table(tokens.files[0])
+    assert found["input_ids"].to_pylist() == [[5, 6], [7, 8, 9], [1, 2]]
+    assert found["labels"].to_pylist() == [[-100, 6], [-100, 8, 9], [-100, 2]]
+    (counts,) = tokens.sources
+    assert (counts.num_read, counts.num_split, counts.num_used) == (2, 1, 3)
+
+
+def test_preferences_keep_both_answers(tmp_path: Path) -> None:
+    write_jsonl(
+        tmp_path / "train.jsonl",
+        [{"prompt": f"question {i}", "chosen": "the better", "rejected": "no"} for i in range(9)],
+    )
+    found = pq.read_table(tokenized(recipe(tmp_path), tmp_path / "out").files[0])
+    assert found.num_rows == 9
+    better, worse = (found[name].to_pylist()[0] for name in ("input_ids", "rejected_input_ids"))
+    assert better != worse
+    learned = [t for t in found["rejected_labels"].to_pylist()[0] if t != -100]
+    assert 0 < len(learned) < len(worse)
+
+
+def _loaded(folder: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    definition = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())
+    return Tokenizer.from_str(json.dumps(definition))

@@ -1,0 +1,89 @@
+"""What is wrong with the files that a recipe names, without looking at all of them for each key."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from fsft.recipes.inputs import missing_inputs
+from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.schema import Recipe, Source
+from fsft.recipes.shipped import resolve_path
+
+LOOKED_AT_AGAIN = 100
+"""Data files that are looked at again each time, though they were before; some milliseconds."""
+
+SPLITS = ("train", "eval")
+
+
+class Files:
+    """Remembers what was wrong with data files.
+
+    A file is looked at when it is first named, and from then on when its turn comes: as many as
+    `LOOKED_AT_AGAIN` each time, those first that were not looked at for longest.
+    """
+
+    def __init__(self, missing: Callable[[Recipe, Path], list[Problem]] = missing_inputs) -> None:
+        self._missing = missing
+        self._found: dict[tuple[Path, Source], tuple[Problem, ...]] = {}
+
+    def problems(self, recipe: Recipe, folder: Path) -> list[Problem]:
+        """As `missing_inputs`, which also says what cannot be a path."""
+        if wrong := list(_no_paths(recipe, folder)):
+            return wrong
+        named = {(folder, source) for _, _, source in _sources(recipe)}
+        # What was seen stands in the order in which it was seen.
+        known = [each for each in self._found if each in named]
+        due = [*(named - self._found.keys()), *islice(known, LOOKED_AT_AGAIN)]
+        rest = self._look(recipe, folder, [source for _, source in due])
+        return [*self._of_data(recipe, folder), *rest]
+
+    def _look(self, recipe: Recipe, folder: Path, due: Sequence[Source]) -> list[Problem]:
+        """Look at these files; returns what is wrong with all else that the recipe names."""
+        found: dict[Source, list[Problem]] = {source: [] for source in due}
+        paths = []
+        for source in due:
+            if wrong := _no_path("path", source.path, folder):
+                found[source].append(wrong)
+            else:
+                paths.append(source)
+        data = recipe.data.model_copy(update={"train": paths, "eval": []})
+        rest = []
+        for problem in self._missing(recipe.model_copy(update={"data": data}), folder):
+            table, _, key = problem.key.partition("data.train.")
+            if table or not key:
+                rest.append(problem)
+            else:
+                index, _, key = key.partition(".")
+                found[paths[int(index)]].append(replace(problem, key=key))
+        for source, problems in found.items():
+            self._found.pop((folder, source), None)
+            self._found[folder, source] = tuple(problems)
+        return rest
+
+    def _of_data(self, recipe: Recipe, folder: Path) -> Iterator[Problem]:
+        for split, index, source in _sources(recipe):
+            for problem in self._found[folder, source]:
+                yield replace(problem, key=f"data.{split}.{index}.{problem.key}")
+
+
+def _sources(recipe: Recipe) -> Iterator[tuple[str, int, Source]]:
+    for split in SPLITS:
+        for index, source in enumerate(getattr(recipe.data, split)):
+            yield split, index, source
+
+
+def _no_paths(recipe: Recipe, folder: Path) -> Iterator[Problem]:
+    """What cannot even be looked for, such as the home of nobody."""
+    named = (("data.template", recipe.data.template), ("model.path", recipe.model.path or ""))
+    for key, text in named:
+        if problem := _no_path(key, text, folder):
+            yield problem
+
+
+def _no_path(key: str, text: str, folder: Path) -> Problem | None:
+    try:
+        resolve_path(text, folder)
+    except Refused as error:
+        return replace(error.problems[0], key=key)
+    return None
