@@ -140,6 +140,10 @@ class Data(Table):
     """Which tokens of a dialogue are learned: every answer, the last one, or all."""
     on_error: Literal["stop", "skip"] = Field(default="stop", examples=["skip"])
     """What happens at a row that cannot be read: stop with its line, or skip and count it."""
+    image_max_pixels: int | None = Field(default=None, ge=784, examples=[1003520])
+    """Qwen2-VL, Qwen2.5-VL: larger images are made smaller; by default as the model's processor."""
+    image_max_tiles: int | None = Field(default=None, ge=1, le=100, examples=[6])
+    """InternVL: tiles that an image is cut into at most; by default as the model's processor."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{ vocab_size = 2048 }"])
     """Train a tokenizer for this run instead of using the model's own."""
     engine: Literal["local", "spark"] = Field(default="local", examples=["spark"])

@@ -13,6 +13,7 @@ from fsft.recipes.units import format_gib
 from fsft.runtime.context import StageContext
 from fsft.runtime.convert.weights import checkpoint_weights
 from fsft.runtime.data.chat_template import turn_ends
+from fsft.runtime.data.images.processor import copy_processor_files
 from fsft.runtime.run_directory import replacing_folder, write_json
 from fsft.runtime.train.checkpoints import latest_checkpoint
 
@@ -70,10 +71,11 @@ def _stored(weight: Any, dtype: Any) -> Any:
 def _tied_names(config: Any) -> Iterator[str]:
     """The names of weights that are another one's, which transformers restores by itself."""
     import torch
-    from transformers import AutoModelForCausalLM
+
+    from fsft.runtime.train.model import auto_class
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = auto_class(config).from_config(config)
     yield from model.all_tied_weights_keys
 
 
@@ -83,6 +85,7 @@ def _write_config_and_tokenizer(context: StageContext, folder: Path) -> Any:
 
     tokenizer = load_tokenizer(context.run.tokenizer)
     tokenizer.save_pretrained(folder)
+    copy_processor_files(context.run.tokenizer, folder)
     config = model_config(context.recipe, tokenizer)
     config.dtype = context.recipe.convert.dtype
     config.architectures = [_architecture(config)]
@@ -109,9 +112,9 @@ def _generation_config(context: StageContext, config: Any) -> Any:
 
 
 def _architecture(config: Any) -> str:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+    from fsft.runtime.train.model import auto_class
 
-    return str(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__)
+    return str(auto_class(config)._model_mapping[type(config)].__name__)
 
 
 def _end_tokens(generation: Any, tokenizer: Any) -> list[int]:

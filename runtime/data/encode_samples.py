@@ -4,15 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Data, Source
+from fsft.recipes.schema import Data
 from fsft.runtime.data.encode import Encoder, TokenBatch
 from fsft.runtime.data.fitting import fitted, lengths_of
+from fsft.runtime.data.images.fitting import fitted_with_images
 from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.parts import Part, lines_before
-from fsft.runtime.data.render import Rendered, render, render_rejected
+from fsft.runtime.data.render import Rendered
+from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.samples import PlacedSample, SourceCounts
-from fsft.runtime.data.tokenizer import template_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,15 @@ class SampleEncoder:
     """Encodes the samples of one part; what cannot be rendered is added to the counts."""
 
     def __init__(
-        self, part: Part, source: Source, data: Data, encoder: Encoder, counts: SourceCounts
+        self,
+        part: Part,
+        data: Data,
+        encoder: Encoder,
+        counts: SourceCounts,
+        writer: SampleWriter,
     ) -> None:
         self._part, self._data, self._encoder, self._counts = part, data, encoder, counts
-        self._template = template_of(source)
+        self._writer = writer
 
     def encode(self, window: Sequence[PlacedSample]) -> SampleBatch:
         """The samples in order. Raises Refused where one cannot be used and data.on_error stops."""
@@ -41,19 +48,28 @@ class SampleEncoder:
             return SampleBatch(fitted(texts, self._data, self._counts))
         if self._data.too_long == "split":
             written = list(self._split(written))
+        chosen = [one.chosen for one in written]
         worse = [one.rejected for one in written if one.rejected]
-        return SampleBatch(
-            self._encoded([one.chosen for one in written]),
-            self._encoded(worse) if worse else None,
-            [one.placed.sample for one in written],
-        )
+        samples = [one.placed.sample for one in written]
+        if any(sample.images for sample in samples):
+            return self._with_images(chosen, worse, samples)
+        return SampleBatch(self._encoded(chosen), self._encoded(worse) if worse else None, samples)
+
+    def _with_images(
+        self, chosen: Sequence[Rendered], worse: Sequence[Rendered], samples: Sequence[Sample]
+    ) -> SampleBatch:
+        batch = self._encoder.encode(chosen)
+        if worse:
+            # Both sides show the same images, so neither is cut: what is too long is left out.
+            return SampleBatch(batch, self._encoder.encode(worse), samples)
+        ids = self._writer.image_ids
+        return SampleBatch(*fitted_with_images(batch, samples, self._data, self._counts, ids))
 
     def _written(self, placed: PlacedSample) -> _Written | None:
-        sample, template = placed.sample, self._template
-        tokenizer = self._encoder.tokenizer
         try:
-            chosen = render(sample, tokenizer, self._data, template)
-            worse = sample.rejected and render_rejected(sample, tokenizer, self._data, template)
+            placed = self._writer.placed(placed)
+            chosen = self._writer.write(placed.sample)
+            worse = placed.sample.rejected and self._writer.write_rejected(placed.sample)
             self._counts.num_left_out += chosen.num_left_out
             return _Written(placed, chosen, worse or None)
         except ValueError as error:
@@ -71,9 +87,7 @@ class SampleEncoder:
             if length <= self._data.sequence_length or not can_split(one.placed.sample):
                 yield one
                 continue
-            parts = split_by_tokens(
-                one.placed.sample, self._encoder.tokenizer, self._data, self._template
-            )
+            parts = split_by_tokens(one.placed.sample, self._writer, self._data)
             self._counts.num_too_long += parts.num_too_long
             self._counts.num_split += len(parts.samples) + parts.num_too_long - 1
             pieces = (PlacedSample(one.placed.row, sample) for sample in parts.samples)

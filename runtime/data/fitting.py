@@ -7,8 +7,10 @@ from fsft.runtime.data.encode import Mask, TokenBatch
 from fsft.runtime.data.engines import TokenIds
 from fsft.runtime.data.samples import SourceCounts
 
+Lengths = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-def lengths_of(batch: TokenBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+
+def lengths_of(batch: TokenBatch) -> Lengths:
     """The tokens of each sample."""
     return np.diff(batch.tokens.bounds)
 
@@ -20,9 +22,10 @@ def has_labels(batch: TokenBatch) -> Mask:
     return before[bounds[1:]] > before[bounds[:-1]]
 
 
-def truncated(batch: TokenBatch, length: int) -> TokenBatch:
-    """The first `length` tokens of each sample."""
-    kept = _places(batch) < length
+def truncated(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
+    """The first `length` tokens of each sample; one length for all, or one for each."""
+    limits = length if isinstance(length, int) else np.repeat(length, lengths_of(batch))
+    kept = _places(batch) < limits
     bounds = np.concatenate([[0], np.cumsum(np.minimum(lengths_of(batch), length))])
     return TokenBatch(TokenIds(batch.tokens.ids[kept], bounds), batch.learned[kept])
 
@@ -50,7 +53,7 @@ def fitted(batch: TokenBatch, data: Data, counts: SourceCounts) -> TokenBatch:
     return pieces
 
 
-def _places(batch: TokenBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _places(batch: TokenBatch) -> Lengths:
     """The place of each token in its sample, from 0."""
     starts = np.repeat(batch.tokens.bounds[:-1], lengths_of(batch))
     return np.arange(len(batch.tokens.ids)) - starts

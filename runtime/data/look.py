@@ -13,14 +13,16 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, DataFormat, Recipe, Source
 from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.files import find_files
+from fsft.runtime.data.images.of_recipe import image_processor_of
 from fsft.runtime.data.parts import Part, read_part
 from fsft.runtime.data.row import Row
 from fsft.runtime.data.row_sample import RowSample, sample_rows
 from fsft.runtime.data.sample import Sample
-from fsft.runtime.data.samples import first_format, interpret
+from fsft.runtime.data.sample_writer import SampleWriter
+from fsft.runtime.data.samples import PlacedSample, first_format, interpret
 from fsft.runtime.data.shown import Seen, ShownSample, as_written, see, see_tokens, shares
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
-from fsft.runtime.data.tokenizer import make_tokenizer, template_of, warnings_of_templates
+from fsft.runtime.data.tokenizer import make_tokenizer, warnings_of_templates
 
 MOST_ROWS = 2000
 """Rows of a source that are read; enough for an error of a few percent."""
@@ -81,7 +83,9 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     data = recipe.data
     parts = [_read(source) for source in data.train]
     try:
-        tokenizer = text_tokenizer_of(make_tokenizer(recipe, _texts(parts, data)))
+        made = make_tokenizer(recipe, _texts(parts, data))
+        tokenizer = text_tokenizer_of(made)
+        images = image_processor_of(recipe, made)
         if any(part.format != "text" for part in parts) and not tokenizer.chat_template:
             raise Refused(
                 Problem(
@@ -96,14 +100,15 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     samples: list[ShownSample] = []
     encoder = Encoder(tokenizer)
     for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
+        writer = SampleWriter(tokenizer, data, part.source, images)
         lengths: list[int] = []
         number = 0
         for row in part.rows:
-            seen = _seen(row, part, data, encoder)
+            seen = _seen(row, part, data, encoder, writer)
             lengths.append(seen.num_tokens if seen else 0)
             if seen and number < wanted:
                 number += 1
-                samples.extend(seen.shown(part.source.path, row.line, tokenizer))
+                samples.extend(seen.shown(part.source.path, row.line, writer))
         files.append(_counted(part, lengths))
     written = [part.source.template for part in parts if part.format not in ("text", "tokens")]
     return DataLook(files, samples, warnings=warnings_of_templates(tokenizer, written))
@@ -158,7 +163,7 @@ def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
     return None if sample.is_empty else sample
 
 
-def _seen(row: Row, part: _Part, data: Data, encoder: Encoder) -> Seen | None:
+def _seen(row: Row, part: _Part, data: Data, encoder: Encoder, writer: SampleWriter) -> Seen | None:
     """What becomes of a row; None where it holds no sample or the template refuses it."""
     if part.format == "tokens":
         return see_tokens(row, part.source, data)
@@ -166,7 +171,8 @@ def _seen(row: Row, part: _Part, data: Data, encoder: Encoder) -> Seen | None:
     if sample is None:
         return None
     try:
-        return see(sample, encoder, data, template_of(part.source))
+        placed = writer.placed(PlacedSample(row, sample))
+        return see(placed.sample, encoder, data, writer)
     except ValueError:
         return None
 

@@ -7,6 +7,9 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import SPLITS, Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.images.files import image_folder
+from fsft.runtime.data.images.processor import ImageProcessor
+from fsft.runtime.data.images.shown import with_named_images
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
@@ -92,7 +95,11 @@ def _arranged(
         packing=data.packing,
     )
     if split == "train":
-        context.events.write(sample_shown(TokenRows(folder).sample(0), tokenizer))
+        rows = TokenRows(folder, [image_folder(source) for source in sources])
+        shown = sample_shown(rows.sample(0), tokenizer)
+        if images := ImageProcessor.load(folder.parent / "tokenizer"):
+            shown = with_named_images(shown, images.text, rows.images.of(0))
+        context.events.write(shown)
     return SplitCounts(
         sources=tokens.sources,
         num_samples=sum(counts.num_used for counts in tokens.sources),

@@ -9,12 +9,11 @@ from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import IGNORED, Encoded, Encoder
 from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.preview import sample_shown
-from fsft.runtime.data.render import render, render_rejected
 from fsft.runtime.data.row import Row
 from fsft.runtime.data.sample import Sample, is_learnable
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.shapes import renamed
 from fsft.runtime.data.shapes.tokens import read_tokens
-from fsft.runtime.data.text_tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
@@ -39,25 +38,24 @@ class Seen:
     num_tokens: int
     """Those that are trained on; 0 where `prepare` would leave the sample out."""
 
-    def shown(self, path: str, line: int, tokenizer: TextTokenizer) -> Iterator[ShownSample]:
+    def shown(self, path: str, line: int, writer: SampleWriter) -> Iterator[ShownSample]:
         """What people see of it."""
         for about, one in zip(_about(self.sample), self.encoded, strict=True):
-            segments = sample_shown(one, tokenizer).segments
-            yield ShownSample(path, len(one.input_ids), segments, line, about)
+            shown = writer.with_named_images(sample_shown(one, writer.tokenizer), self.sample)
+            yield ShownSample(path, len(one.input_ids), shown.segments, line, about)
 
 
-def see(sample: Sample, encoder: Encoder, data: Data, template: str | None) -> Seen:
-    """The sample as token ids; raises ValueError where the chat template cannot write it."""
-    tokenizer = encoder.tokenizer
-    rendered = [render(sample, tokenizer, data, template)]
+def see(sample: Sample, encoder: Encoder, data: Data, writer: SampleWriter) -> Seen:
+    """The sample as token ids; raises ValueError where it cannot be written."""
+    rendered = [writer.write(sample)]
     if sample.rejected:
-        rendered.append(render_rejected(sample, tokenizer, data, template))
+        rendered.append(writer.write_rejected(sample))
     encoded = list(encoder.encode(rendered))
     is_long = len(encoded[0].input_ids) > data.sequence_length
     used = encoded[:1]
     if is_long and data.too_long == "split" and can_split(sample):
-        parts = split_by_tokens(sample, tokenizer, data, template).samples
-        used = list(encoder.encode([render(part, tokenizer, data, template) for part in parts]))
+        parts = split_by_tokens(sample, writer, data).samples
+        used = list(encoder.encode([writer.write(part) for part in parts]))
     return _seen(sample, encoded, used, data)
 
 

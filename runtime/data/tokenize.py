@@ -8,6 +8,7 @@ from pathlib import Path
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import SPLITS, Data, DataFormat, Source
 from fsft.runtime.data.files import find_files
+from fsft.runtime.data.images.processor import takes_images
 from fsft.runtime.data.parts import Part, split_into_parts
 from fsft.runtime.data.samples import MAX_PROBLEMS, SourceCounts, source_format
 from fsft.runtime.data.store import token_schema
@@ -106,7 +107,10 @@ def _tokenize_rest(
     formats: dict[str, set[DataFormat]] = {split: set() for split in SPLITS}
     for task in (*tasks, *done):
         formats[task.split].add(task.format)
-    schemas = {split: token_schema(found, with_images=False) for split, found in formats.items()}
+    with_images = takes_images(folder / "tokenizer")
+    schemas = {
+        split: token_schema(found, with_images=with_images) for split, found in formats.items()
+    }
     total = sum(task.num_bytes for task in (*tasks, *done))
     bad: dict[int, PartCounts] = {}
     for task, counts in run(tasks, folder, data, schemas):

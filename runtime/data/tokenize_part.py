@@ -20,8 +20,10 @@ from fsft.runtime.data.encode import Encoder
 from fsft.runtime.data.encode_samples import SampleEncoder
 from fsft.runtime.data.engines import EngineDiffers, Reference
 from fsft.runtime.data.fitting import has_labels, lengths_of
+from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.parts import Part
 from fsft.runtime.data.sample_batch import SampleBatch, to_columns
+from fsft.runtime.data.sample_writer import SampleWriter
 from fsft.runtime.data.samples import PlacedSample, SourceCounts, samples_in
 from fsft.runtime.data.store import token_writer
 from fsft.runtime.data.text_tokenizer import text_tokenizer
@@ -31,6 +33,9 @@ from fsft.runtime.run_directory import write_json
 WINDOW_CHARACTERS = 1 << 20
 WINDOW_SAMPLES = 1 << 13
 """Samples that are encoded together and stand in one row group; either bounds memory."""
+
+CHARACTERS_OF_IMAGE = 1 << 14
+"""About what the tokens of an image take as text."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class PartTokenizer:
         self._folder, self._data, self._schemas = folder, data, schemas
         self.tokenizer = text_tokenizer(folder / "tokenizer")
         self._encoder = Encoder(self.tokenizer)
+        self._images = ImageProcessor.load(folder / "tokenizer")
         self._ends = [
             index
             for token in (self.tokenizer.eos_token, *turn_ends(self.tokenizer.chat_template or ""))
@@ -116,7 +122,8 @@ class PartTokenizer:
                 task.part, source, self._data, counts, vocab_size=len(self.tokenizer)
             )
             return
-        samples = SampleEncoder(task.part, source, self._data, encoder, counts)
+        writer = SampleWriter(self.tokenizer, self._data, source, self._images)
+        samples = SampleEncoder(task.part, self._data, encoder, counts, writer)
         for window in _windows(samples_in(task.part, task.format, source, self._data, counts)):
             yield samples.encode(window)
 
@@ -157,6 +164,7 @@ def _windows(samples: Iterator[PlacedSample]) -> Iterator[list[PlacedSample]]:
     for placed in samples:
         window.append(placed)
         num_characters += placed.sample.num_characters
+        num_characters += CHARACTERS_OF_IMAGE * len(placed.sample.images)
         if num_characters >= WINDOW_CHARACTERS or len(window) == WINDOW_SAMPLES:
             yield window
             window, num_characters = [], 0

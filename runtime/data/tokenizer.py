@@ -1,6 +1,6 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Recipe, Source
 from fsft.recipes.shipped import shipped_templates
 from fsft.runtime.data.chat_template import template_tokens, template_warnings, turn_ends
+from fsft.runtime.data.images.of_recipe import image_processor_of, image_tokens
 from fsft.runtime.data.samples import SourceCounts, read_samples, source_format
 from fsft.runtime.data.text_tokenizer import TextTokenizer
 from fsft.runtime.processes import in_child
@@ -30,7 +31,8 @@ def make_tokenizer(recipe: Recipe, texts: Iterator[str]) -> Any:
         tokenizer = _load(recipe)
     else:
         template = template or template_text(DEFAULT_TEMPLATE)
-        tokenizer = train_tokenizer(texts, recipe.data.tokenizer.vocab_size, template)
+        special = image_tokens(recipe)
+        tokenizer = train_tokenizer(texts, recipe.data.tokenizer.vocab_size, template, special)
     if template:
         tokenizer.chat_template = template
     return tokenizer
@@ -50,8 +52,11 @@ def saved_tokenizer(recipe: Recipe, folder: Path) -> Path:
 def _save_tokenizer(recipe: Recipe, target: Path) -> None:
     made = make_tokenizer(recipe, _texts(recipe.data))
     _require_template(made, recipe.data)
+    images = image_processor_of(recipe, made)
     with replacing_folder(target) as partial:
         made.save_pretrained(partial)
+        if images:
+            images.save(partial)
 
 
 def template_text(name: str) -> str:
@@ -115,15 +120,17 @@ def _load(recipe: Recipe) -> Any:
     return tokenizer
 
 
-def train_tokenizer(texts: Iterator[str], vocab_size: int, template: str) -> Any:
+def train_tokenizer(
+    texts: Iterator[str], vocab_size: int, template: str, also_special: Sequence[str] = ()
+) -> Any:
     """Byte-level BPE: every byte has a token, so no text is unknown.
 
-    The special tokens are those that the template writes, and the padding token.
+    The special tokens are those that the template writes, those given and the padding token.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    special = list(dict.fromkeys([PAD_TOKEN, *template_tokens(template)]))
+    special = list(dict.fromkeys([PAD_TOKEN, *template_tokens(template), *also_special]))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -7,6 +7,8 @@
     row_starts.bin   int64, where each row begins in order.bin, and the end
     row_lengths.bin  int32, the tokens of each row
 
+and what `images.stored` writes, where samples have images.
+
 Files are mapped: processes on one machine share the memory that holds them.
 """
 
@@ -21,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fsft.runtime.data.encode import IGNORED, Encoded, labels_of
+from fsft.runtime.data.images.stored import ImageNames, ImageNamesWriter
 from fsft.runtime.data.order import Order
 from fsft.runtime.data.packing import pack
 
@@ -38,6 +41,8 @@ class TokenRow:
     input_ids: Ints
     labels: Ints
     cu_seqlens: Ints
+    images: tuple[tuple[str, ...], ...] = ()
+    """Where the images of each sample are; empty where the training set has none."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,11 @@ class Extent:
 class TokenRows:
     """The rows of a training set, by index."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder`: as write_training_set made it."""
+    def __init__(self, folder: Path, image_folders: Sequence[str] = ()) -> None:
+        """`folder`: as write_training_set made it.
+
+        `image_folders`: what the image names of each source are relative to.
+        """
         self.extent = Extent(**json.loads((folder / "extent.json").read_text()))
         self._tokens = _mapped(folder / "tokens.bin", np.int32)
         self._bounds = _mapped(folder / "bounds.bin", np.int64)
@@ -76,6 +84,8 @@ class TokenRows:
         self._row_starts = _mapped(folder / "row_starts.bin", np.int64)
         self.lengths = _mapped(folder / "row_lengths.bin", np.int32)
         """The tokens of each row; mapped."""
+        self.images = ImageNames(folder, image_folders)
+        """The images of each sample."""
 
     def __len__(self) -> int:
         return self.extent.num_rows
@@ -90,7 +100,8 @@ class TokenRows:
         input_ids = np.where(learned, stored, ~stored)
         cu_seqlens = np.zeros(len(parts) + 1, dtype=np.int32)
         np.cumsum([len(part) for part in parts], out=cu_seqlens[1:])
-        return TokenRow(input_ids, labels_of(input_ids, learned), cu_seqlens)
+        images = tuple(map(self.images.of, samples)) if self.images.any else ()
+        return TokenRow(input_ids, labels_of(input_ids, learned), cu_seqlens, images)
 
     def sample(self, index: int) -> Encoded:
         """The sample at a place of the input, whichever row it went to."""
@@ -112,13 +123,16 @@ def write_training_set(
 
     `portions` are the sources that the samples come from, in the same order.
     """
-    _write_tokens(folder, batches)
+    with ImageNamesWriter(folder, [portion.num_samples for portion in portions]) as images:
+        _write_tokens(folder, batches, images)
     extent = _write_rows(folder, portions, sequence_length, packing=packing)
     (folder / "extent.json").write_text(json.dumps(asdict(extent)))
     return extent
 
 
-def _write_tokens(folder: Path, batches: Iterable[pa.RecordBatch]) -> None:
+def _write_tokens(
+    folder: Path, batches: Iterable[pa.RecordBatch], images: ImageNamesWriter
+) -> None:
     end = 0
     with (folder / "tokens.bin").open("wb") as tokens, (folder / "bounds.bin").open("wb") as bounds:
         bounds.write(np.zeros(1, np.int64).tobytes())
@@ -133,6 +147,7 @@ def _write_tokens(folder: Path, batches: Iterable[pa.RecordBatch]) -> None:
             else:
                 learned = np.ones(len(values), dtype=bool)
                 learned[ends[:-1]] = False
+            images.add(batch)
             tokens.write(np.where(learned, values, ~values).astype(np.int32).tobytes())
             bounds.write((ends[1:] + end).tobytes())
             end += int(ends[-1])

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 from fsft.recipes.schema import Recipe, Source
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.images.files import image_folder, is_image, places_of
+from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.samples import SourceCounts, read_samples
 from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.evaluate.questions import Question, questions_of
@@ -48,7 +50,7 @@ def _examine_trained(
     """Answers and mean loss; the model is gone on return, which leaves room for the next one."""
     answerer = Answerer.load(context.run.model)
     answers = _ask(context, "answer", answerer, questions)
-    return answers, _mean_loss(context, answerer.model)
+    return answers, _mean_loss(context, answerer)
 
 
 def _questions(recipe: Recipe) -> Iterator[Question]:
@@ -56,7 +58,10 @@ def _questions(recipe: Recipe) -> Iterator[Question]:
     for source in sources:
         uncounted = SourceCounts(source.path, source.format)
         for placed in read_samples(source, recipe.data, uncounted):
-            yield from questions_of(placed.sample)
+            places = places_of(placed.sample.images, placed.row.file, source)
+            # Rows whose images cannot be read were left out, and told of, when data was prepared.
+            if all(map(is_image, places)):
+                yield from questions_of(replace(placed.sample, images=places))
 
 
 def _ask(
@@ -66,6 +71,7 @@ def _ask(
     return answerer.answer(
         [question.messages for question in questions],
         tools=[question.tools for question in questions],
+        images=[question.images for question in questions],
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,
         on_progress=lambda done, total: context.progress(task, done, total),
@@ -100,21 +106,28 @@ def _untrained(context: StageContext) -> Answerer:
 
     tokenizer = load_tokenizer(context.run.tokenizer)
     model = build_model(context.recipe, tokenizer, "cpu")
-    return Answerer(model.to(getattr(torch, context.recipe.convert.dtype)), tokenizer)
+    model = model.to(getattr(torch, context.recipe.convert.dtype))
+    return Answerer(model, tokenizer, ImageProcessor.load(context.run.tokenizer))
 
 
-def _mean_loss(context: StageContext, model: Any) -> float | None:
+def _mean_loss(context: StageContext, answerer: Answerer) -> float | None:
     """Mean cross entropy of the learned tokens of the split's first rows, in nats."""
     import torch
 
-    from fsft.runtime.train.batches import collate
     from fsft.runtime.train.loss import loss_of
+    from fsft.runtime.train.vision import BatchMaker
 
-    rows = TokenRows(context.run.data / context.recipe.evaluate.split)
+    split = context.recipe.evaluate.split
+    sources: list[Source] = getattr(context.recipe.data, split)
+    rows = TokenRows(context.run.data / split, [image_folder(source) for source in sources])
+    model = answerer.model
+    batches = BatchMaker(
+        model, answerer.tokenizer, answerer.images, one_row=False, always_sees=False
+    )
     total, count = 0.0, 0
     number = min(len(rows), context.recipe.evaluate.max_samples)
     for index in range(number):
-        batch = collate([rows[index]], pad_token_id=0, one_row=False)
+        batch = batches.filled(batches.collated([rows[index]]))
         with torch.inference_mode():
             total += float(loss_of(model, batch, num_labels=1))
         count += batch.num_labels

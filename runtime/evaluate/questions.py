@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fsft.runtime.data.sample import Message, Sample
+from fsft.runtime.data.sample import IMAGE_TAG, Message, Sample
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Question:
     expected: str
     tools: tuple[dict[str, Any], ...] = ()
     """As in Sample: what the model may call."""
+    images: tuple[str, ...] = ()
+    """Where the images are that the turns show."""
 
     @property
     def text(self) -> str:
@@ -34,4 +36,6 @@ def questions_of(sample: Sample) -> Iterator[Question]:
     for index, message in enumerate(sample.messages):
         is_asked = index >= first and message["role"] == "assistant" and message.get("weight") != 0
         if is_asked and message["content"].strip() and not message.get("tool_calls"):
-            yield Question(sample.messages[:index], message["content"].strip(), sample.tools)
+            turns = sample.messages[:index]
+            images = sample.images[: sum(turn["content"].count(IMAGE_TAG) for turn in turns)]
+            yield Question(turns, message["content"].strip(), sample.tools, images)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
+from fsft.runtime.data.images.files import located
 from fsft.runtime.data.rows import read_rows
 from fsft.runtime.data.sample import Message
 from fsft.runtime.data.samples import MAX_PROBLEMS
@@ -23,6 +24,8 @@ class Prompt:
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
     """As in Sample: what the model may call."""
+    images: tuple[str, ...] = ()
+    """Where the images are that the turns show."""
 
     @property
     def text(self) -> str:
@@ -50,7 +53,7 @@ def read_prompts(file: Path, system: str | None = None) -> list[Prompt]:
     problems: list[Problem] = []
     for row in read_rows(file):
         try:
-            prompts.append(_row_prompt(row.value, row.error, system))
+            prompts.append(_row_prompt(row.value, row.error, system, str(file.parent)))
         except ValueError as error:
             problems.append(row.problem(str(error)))
     if problems:
@@ -78,6 +81,7 @@ def generate(
     return Answerer.load(run.model).answer(
         [prompt.messages for prompt in prompts],
         tools=[prompt.tools for prompt in prompts],
+        images=[prompt.images for prompt in prompts],
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         temperature=temperature,
@@ -104,7 +108,7 @@ def _text_lines(file: Path) -> list[str]:
         raise Refused(problem) from None
 
 
-def _row_prompt(value: Any, error: str, system: str | None) -> Prompt:
+def _row_prompt(value: Any, error: str, system: str | None, folder: str) -> Prompt:
     if error:
         raise ValueError(error)
     if isinstance(value, dict) and isinstance(value.get("prompt"), str):
@@ -115,4 +119,5 @@ def _row_prompt(value: Any, error: str, system: str | None) -> Prompt:
     messages = sample.messages
     if system is not None and messages[0]["role"] != "system":
         messages = ({"role": "system", "content": system}, *messages)
-    return Prompt(value, messages, sample.tools)
+    images = tuple(located(name, folder) for name in sample.images)
+    return Prompt(value, messages, sample.tools, images)

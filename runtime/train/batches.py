@@ -7,8 +7,8 @@ nothing that was done.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +29,7 @@ class Batch:
     """A micro batch: three tensors of (rows, longest row), and what it costs to compute.
 
     Position ids start again at 0 with each sample of a row, by which transformers bounds
-    attention to the sample.
+    attention to the sample. For models with several positions a token, `vision` puts them first.
     """
 
     input_ids: torch.Tensor
@@ -44,6 +44,10 @@ class Batch:
     """Positions at which logits are computed: where any row learns, in all rows."""
     sum_squared_lengths: int
     """Σ s² over its samples, which attention costs."""
+    rows: Sequence[TokenRow] = ()
+    """What it was made of."""
+    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """What the model takes besides, as the values of images."""
 
 
 class BatchPlan:
@@ -154,6 +158,7 @@ def collate(rows: Sequence[TokenRow], pad_token_id: int, *, one_row: bool) -> Ba
         num_labels=int((targets != IGNORED).sum()),
         num_logits=int((targets != IGNORED).any(axis=0).sum()) * len(targets),
         sum_squared_lengths=int(sum((sizes.astype(np.int64) ** 2).sum() for sizes in samples)),
+        rows=rows,
     )
 
 

@@ -11,10 +11,13 @@ from fsft.recipes.events import CheckpointSaved, Step, TrainFinished, TrainStart
 from fsft.recipes.planner.flops import training_flops
 from fsft.recipes.problems import RunFailed
 from fsft.recipes.schema import Recipe
+from fsft.runtime.data.images.files import image_folder
+from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.train.batches import Batch, BatchPlan, collate
+from fsft.runtime.train.ahead import made_ahead
+from fsft.runtime.train.batches import Batch, BatchPlan
 from fsft.runtime.train.checkpoints import load_checkpoint, save_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
 from fsft.runtime.train.engine import gradient_step, make_engine
@@ -26,6 +29,7 @@ from fsft.runtime.train.model import (
     num_matmul_parameters,
 )
 from fsft.runtime.train.stop import StopRequest
+from fsft.runtime.train.vision import BatchMaker
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,19 @@ class Trainer:
         self.recipe = run.recipe()
         self.rank, self.num_processes = dist.get_rank(), dist.get_world_size()
         self.events = EventLog(run.events_file) if self.rank == 0 else None
-        self.rows = TokenRows(run.data / "train")
+        folders = [image_folder(source) for source in self.recipe.data.train]
+        self.rows = TokenRows(run.data / "train", folders)
         self.plan = make_plan(self.recipe, self.rows, self.num_processes)
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
-        self.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id or 0
         model = build_model(self.recipe, tokenizer, accelerator)
-        self.one_row = "flash" in attention_kernel(self.recipe.model, accelerator)
+        self.batches = BatchMaker(
+            model,
+            tokenizer,
+            ImageProcessor.load(run.tokenizer),
+            one_row="flash" in attention_kernel(self.recipe.model, accelerator),
+            always_sees=self.rows.images.any,
+        )
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_layer_parameters, self.num_head_parameters = num_matmul_parameters(model)
         text = model.config.get_text_config()
@@ -88,18 +98,18 @@ class Trainer:
         # Drawn anew for each step, so that a resumed run goes on with the same random numbers.
         torch.manual_seed((self.recipe.seed << 32) + step * self.num_processes + self.rank)
         batches = [
-            collate([self.rows[int(i)] for i in rows], self.pad_token_id, one_row=self.one_row)
+            self.batches.collated([self.rows[int(i)] for i in rows])
             for rows in self.plan.micro_batches(step, self.rank)
         ]
         totals = self._totals(batches)
         learning_rate = self.engine.get_lr()[0]
         loss_sum = torch.zeros((), device=self.engine.device)
-        for batch in batches:
+        for number, batch in enumerate(made_ahead(self.batches.filled, batches), start=1):
             loss = loss_of(self.engine, batch, totals.num_labels)
             loss_sum += loss.detach()
             # The engine averages gradients over processes; the loss is a share of the whole sum.
             self.engine.backward(loss * self.num_processes, scale_wrt_gas=False)
-            if batch is not batches[-1]:
+            if number < len(batches):
                 self.engine.step()
         shared = torch.stack([loss_sum, loss_sum.new_tensor(float(stop.asked()))])
         dist.all_reduce(shared)

@@ -1,6 +1,7 @@
 """The training loss of a micro batch."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ def loss_of(model: Any, batch: Batch, num_labels: int) -> torch.Tensor:
         batch.position_ids.to(model.device),
         targets,
         num_labels,
+        {name: values.to(model.device) for name, values in batch.inputs.items()},
     )
 
 
@@ -33,8 +35,12 @@ def loss_at(
     position_ids: torch.Tensor,
     targets: torch.Tensor,
     num_labels: int,
+    inputs: Mapping[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """The loss from the logits at `positions` of all rows, where the model can leave others out."""
+    """The loss from the logits at `positions` of all rows, where the model can leave others out.
+
+    `inputs`: what the model takes besides.
+    """
     kept: dict[str, torch.Tensor] = {}
     if _takes_positions(getattr(model, "module", model)):
         kept = {"logits_to_keep": positions}
@@ -48,6 +54,7 @@ def loss_at(
         num_items_in_batch=num_labels,
         use_cache=False,
         **kept,
+        **(inputs or {}),
     ).loss
     return loss
 

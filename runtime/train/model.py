@@ -7,6 +7,7 @@ import torch
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Model, Recipe
+from fsft.runtime.data.images.ids import image_token_ids
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -22,25 +23,36 @@ def build_model(recipe: Recipe, tokenizer: Any, accelerator: str) -> Any:
     Random weights are drawn with the recipe's seed: each call and each process gets the same.
     Raises Refused when there is no usable model.
     """
-    from transformers import AutoModelForCausalLM
-
     model = recipe.model
     attention = attention_kernel(model, accelerator)
     try:
+        config = model_config(recipe, tokenizer)
         if model.init == "pretrained":
-            return AutoModelForCausalLM.from_pretrained(
+            return auto_class(config).from_pretrained(
                 model.path,
                 revision=model.revision or "main",
                 dtype=torch.float32,
                 attn_implementation=attention,
             )
-        config = model_config(recipe, tokenizer)
         torch.manual_seed(recipe.seed)
-        return AutoModelForCausalLM.from_config(
+        return auto_class(config).from_config(
             config, dtype=torch.float32, attn_implementation=attention
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Refused(Problem(key="model", reason=f"the model cannot be built: {error}")) from error
+
+
+def auto_class(config: Any) -> Any:
+    """The transformers class that loads a model: of those that see, with their vision tower."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
+
+    kind = type(config)
+    sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and kind not in MODEL_FOR_CAUSAL_LM_MAPPING
+    return AutoModelForImageTextToText if sees else AutoModelForCausalLM
 
 
 def model_config(recipe: Recipe, tokenizer: Any) -> Any:
@@ -55,8 +67,13 @@ def model_config(recipe: Recipe, tokenizer: Any) -> Any:
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
+        **image_token_ids(tokenizer, model.config["model_type"]),
         **model.config,
     }
+    if isinstance(text := model.config.get("text_config"), dict):
+        names = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
+        settings["text_config"] = {**{name: settings.pop(name) for name in names}, **text}
+        settings["vocab_size"] = settings["text_config"]["vocab_size"]
     if settings["vocab_size"] < len(tokenizer):
         raise Refused(
             Problem(

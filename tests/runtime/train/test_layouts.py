@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,15 @@ from tests.support import steps_in, write_tiny_recipe
 STEPS = "budget.steps=3"
 
 
-def trained(folder: Path, *overrides: str, num_processes: int) -> RunDirectory:
+def trained(
+    folder: Path,
+    *overrides: str,
+    num_processes: int,
+    write_recipe: Callable[[Path], Path] = write_tiny_recipe,
+) -> RunDirectory:
     """A run that is prepared and trained with `num_processes`, by the real training program."""
     folder.mkdir()
-    recipe_file = write_tiny_recipe(folder)
+    recipe_file = write_recipe(folder)
     recipe = resolve_paths(read_recipe(recipe_file, [STEPS, *overrides]), folder)
     run = RunDirectory(folder / "run")
     events = EventLog(run.events_file)

@@ -1,0 +1,1 @@
+"""Images beside text: read, counted in tokens before training, turned into numbers in it."""
