@@ -29,6 +29,7 @@ class Answerer:
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self.model = model.to(device).eval()
         self.tokenizer, self.images = tokenizer, images
+        self._text = text_tokenizer_of(tokenizer)
         self._seeing = ImagePrompts(images, tokenizer) if images else None
 
     @classmethod
@@ -95,7 +96,7 @@ class Answerer:
     ) -> list[int]:
         """Written as in training, where a template that writes the date has one date too."""
         try:
-            template = chat_template(text_tokenizer_of(self.tokenizer))
+            template = chat_template(self._text)
             turns = self._seeing.written(dialogue) if self._seeing and images else dialogue
             text = template.write(turns, tools, asks=True)
             if images:
