@@ -31,7 +31,7 @@ from fsft.recipes.hardware.detect import Device, Machine
 from fsft.recipes.run_files import RunFiles
 from fsft.wizard.app import WizardApp
 from fsft.wizard.draft import Draft
-from fsft.wizard.facts import DataFacts, Facts, Shown
+from fsft.wizard.facts import DataFacts, Facts, Quality, Shown
 from fsft.wizard.monitor.app import WatchApp
 from fsft.wizard.questions import STEPS
 
@@ -51,6 +51,7 @@ DATA = DataFacts(
     num_tokens=16_300_000,
     error=410_000,
     num_sampled=2000,
+    quality=Quality(2000, 31, 0, (("en", 0.94), ("de", 0.05)), (("e-mail", 6),)),
     samples=(
         Shown(
             "support.jsonl",
@@ -58,7 +59,8 @@ DATA = DataFacts(
             (
                 ("<|im_start|>user\nMy parcel has not come.<|im_end|>\n", False),
                 ("<|im_start|>assistant\n", False),
-                ("I am sorry. May I have the order number?<|im_end|>\n", True),
+                ("I am sorry. May I have the order number?<|im_end|>", True),
+                ("\n", False),
             ),
         ),
         Shown(
@@ -66,7 +68,8 @@ DATA = DataFacts(
             29,
             (
                 ("<|im_start|>user\nHow do I return it?<|im_end|>\n<|im_start|>assistant\n", False),
-                ("Print the label in your account.<|im_end|>\n", True),
+                ("Print the label in your account.<|im_end|>", True),
+                ("\n", False),
             ),
         ),
     ),

@@ -18,6 +18,21 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """What was noticed in the first samples of the data."""
+
+    num_samples: int
+    num_alike: int
+    """Those that repeat an earlier one, nearly or exactly."""
+    num_leaked: int
+    """Evaluation samples that are in training too."""
+    languages: tuple[tuple[str, float], ...]
+    """The most frequent ones, and their shares."""
+    hints: tuple[tuple[str, int], ...]
+    """Kinds of personal data and secrets, and in how many samples."""
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """What a look into the data files told. Tokens are those of all files together."""
 
@@ -30,6 +45,8 @@ class DataFacts:
     num_sampled: int = 0
     """Rows that were read."""
     samples: tuple[Shown, ...] = ()
+    quality: Quality | None = None
+    """None where nobody has looked."""
     trouble: str = ""
     """Why tokens are not counted, or nothing is known at all; empty where all went well."""
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from fsft.recipes.inputs import missing_inputs
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Recipe, Source
+from fsft.recipes.schema import SPLITS, Recipe, Source
 from fsft.recipes.shipped import resolve_path
 
 LOOKED_AT_AGAIN = 100
 """Data files that are looked at again each time, though they were before; some milliseconds."""
 
-SPLITS = ("train", "eval")
+Named = tuple[str, str | None, str | None]
+"""All that a data set names: its path, its images, its template."""
 
 
 class Files:
@@ -25,26 +26,26 @@ class Files:
 
     def __init__(self, missing: Callable[[Recipe, Path], list[Problem]] = missing_inputs) -> None:
         self._missing = missing
-        self._found: dict[tuple[Path, Source], tuple[Problem, ...]] = {}
+        self._found: dict[tuple[Path, Named], tuple[Problem, ...]] = {}
 
     def problems(self, recipe: Recipe, folder: Path) -> list[Problem]:
         """As `missing_inputs`, which also says what cannot be a path."""
         if wrong := list(_no_paths(recipe, folder)):
             return wrong
-        named = {(folder, source) for _, _, source in _sources(recipe)}
+        named = {(folder, _named(source)): source for _, _, source in _sources(recipe)}
         # What was seen stands in the order in which it was seen.
         known = [each for each in self._found if each in named]
-        due = [*(named - self._found.keys()), *islice(known, LOOKED_AT_AGAIN)]
-        rest = self._look(recipe, folder, [source for _, source in due])
+        due = [*(named.keys() - self._found.keys()), *islice(known, LOOKED_AT_AGAIN)]
+        rest = self._look(recipe, folder, [named[each] for each in due])
         return [*self._of_data(recipe, folder), *rest]
 
     def _look(self, recipe: Recipe, folder: Path, due: Sequence[Source]) -> list[Problem]:
         """Look at these files; returns what is wrong with all else that the recipe names."""
-        found: dict[Source, list[Problem]] = {source: [] for source in due}
+        found: dict[Named, list[Problem]] = {_named(source): [] for source in due}
         paths = []
         for source in due:
             if wrong := _no_path("path", source.path, folder):
-                found[source].append(wrong)
+                found[_named(source)].append(wrong)
             else:
                 paths.append(source)
         data = recipe.data.model_copy(update={"train": paths, "eval": []})
@@ -55,16 +56,20 @@ class Files:
                 rest.append(problem)
             else:
                 index, _, key = key.partition(".")
-                found[paths[int(index)]].append(replace(problem, key=key))
-        for source, problems in found.items():
-            self._found.pop((folder, source), None)
-            self._found[folder, source] = tuple(problems)
+                found[_named(paths[int(index)])].append(replace(problem, key=key))
+        for each, problems in found.items():
+            self._found.pop((folder, each), None)
+            self._found[folder, each] = tuple(problems)
         return rest
 
     def _of_data(self, recipe: Recipe, folder: Path) -> Iterator[Problem]:
         for split, index, source in _sources(recipe):
-            for problem in self._found[folder, source]:
+            for problem in self._found[folder, _named(source)]:
                 yield replace(problem, key=f"data.{split}.{index}.{problem.key}")
+
+
+def _named(source: Source) -> Named:
+    return source.path, source.images, source.template
 
 
 def _sources(recipe: Recipe) -> Iterator[tuple[str, int, Source]]:

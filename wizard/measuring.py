@@ -10,7 +10,7 @@ from typing import Any
 from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.schema import Recipe
 from fsft.recipes.writing import to_toml
-from fsft.wizard.facts import DataFacts, Shown
+from fsft.wizard.facts import DataFacts, Quality, Shown
 
 SAMPLES = 3
 
@@ -25,7 +25,7 @@ async def measure_data(recipe: Recipe, folder: Path) -> DataFacts:
     text = to_toml(resolve_paths(recipe, folder, keep_library=True))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "fsft", "data", "show", "-", "--json"),
-        *("--samples", str(SAMPLES)),
+        *("--samples", str(SAMPLES), "--quality"),
         # A look fetches nothing: that would take its time, and nobody has asked for it.
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdin=asyncio.subprocess.PIPE,
@@ -61,5 +61,18 @@ def facts_of(document: dict[str, Any]) -> DataFacts:
             )
             for sample in document["samples"]
         ),
+        quality=_quality(document.get("quality")),
         trouble=document["trouble"],
+    )
+
+
+def _quality(found: dict[str, Any] | None) -> Quality | None:
+    if not found:
+        return None
+    return Quality(
+        num_samples=found["num_samples"],
+        num_alike=found["num_exact"] + found["num_near"],
+        num_leaked=found["num_contaminated"],
+        languages=tuple(found["languages"].items()),
+        hints=tuple(found["hints"].items()),
     )

@@ -133,8 +133,8 @@ QUESTIONS = (
         "Train on",
         "--data",
         "paths",
-        meaning='json, jsonl or parquet, with commas between; "library:NAME" ships with fsft.',
-        forms="data/train.jsonl, more.parquet",
+        meaning="Files, folders, URLs or hub:OWNER/NAME, with commas between.",
+        forms="data/train.jsonl, more.parquet, library:identity.jsonl",
     ),
     _ask(
         "data.eval",

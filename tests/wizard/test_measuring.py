@@ -21,6 +21,9 @@ def test_rows_tokens_and_samples_come_back(tmp_path: Path) -> None:
     assert found.num_rows == len(QUESTIONS)
     assert found.num_tokens > 8 * len(QUESTIONS)
     assert len(found.samples) == 3
+    assert found.quality
+    assert found.quality.num_samples == len(QUESTIONS)
+    assert {"en", "zh"} & {name for name, _ in found.quality.languages}
     assert ("I am Fero.<|im_end|>", True) in found.samples[0].segments
 
 

@@ -8,7 +8,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from fsft.recipes.units import format_count
-from fsft.wizard.facts import DataFacts, Shown
+from fsft.wizard.facts import DataFacts, Quality, Shown
 from fsft.wizard.outlook import Outlook
 from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
@@ -53,16 +53,28 @@ def counted(data: DataFacts) -> Content:
     if data.trouble:
         told = Content.from_markup("[$warning]? $x[/]", x=visible(data.trouble))
         return Content.assemble(told, (f"\n{shapes}", "dim"))
+    noticed = f"\n{quality_line(data.quality)}" if data.quality else ""
     about = f" ± {format_count(data.error)}" if data.error else ""
     how = f" (from {data.num_sampled:,} rows)" if data.error else ""
     return Content.from_markup(
-        "[b]$tokens$about tokens[/b] in $rows rows$how\n[dim]$shapes[/]",
+        "[b]$tokens$about tokens[/b] in $rows rows$how\n[dim]$shapes$noticed[/]",
         tokens=format_count(float(data.num_tokens)),
         about=about,
         rows=f"{round(data.num_rows):,}",
         how=how,
         shapes=shapes,
+        noticed=noticed,
     )
+
+
+def quality_line(quality: Quality) -> str:
+    """Languages, what is there twice or in evaluation too, and what should not be there."""
+    parts = [" ".join(f"{name} {share:.0%}" for name, share in quality.languages)]
+    for number, what in ((quality.num_alike, "alike"), (quality.num_leaked, "in evaluation too")):
+        parts += [f"{number:,} {what}"] if number else []
+    parts += [f"{number:,} with {kind}" for kind, number in quality.hints if number]
+    seen = f"of {quality.num_samples:,} samples: "
+    return seen + (" · ".join(filter(None, parts)) or "nothing to note")
 
 
 def sample(shown: Shown) -> Content:

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,10 @@ def show(
     source: Annotated[
         int, typer.Option(min=0, help="Look at one file alone: its number in the recipe, from 1.")
     ] = 0,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help="With --json: main figures of fsft data stats too."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show samples as the model will see them, what is learned, and how many tokens there are."""
@@ -57,11 +61,26 @@ def show(
     seen = look(read, samples)
     if as_json:
         document = {**asdict(seen), "num_tokens": seen.num_tokens, "error": seen.error}
+        if quality:
+            document["quality"] = _quality(read)
         typer.echo(json.dumps(document, ensure_ascii=False))
     else:
         _show(seen)
     if seen.trouble and not as_json:
         raise Refused(seen.trouble)
+
+
+def _quality(recipe: "Recipe") -> dict[str, Any] | None:
+    """The main figures of the first samples; None where the packages for it are not installed."""
+    from importlib.util import find_spec
+
+    from fsft.runtime.data.look import MOST_ROWS
+
+    if not all(map(find_spec, ("py3langid", "rensa"))):
+        return None
+    from fsft.runtime.data.quality.check import check_quality
+
+    return asdict(check_quality(recipe, MOST_ROWS).summary())
 
 
 def _read(recipe: str, overrides: list[str]) -> "Recipe":
