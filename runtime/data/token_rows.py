@@ -13,8 +13,11 @@ from fsft.recipes.schema import Data, Source
 from fsft.runtime.data.encode import IGNORED, TokenBatch
 from fsft.runtime.data.engines import TokenIds
 from fsft.runtime.data.fitting import fitted
+from fsft.runtime.data.images.fitting import fitted_with_images
+from fsft.runtime.data.images.ids import ImageIds
 from fsft.runtime.data.parts import Part, read_part
 from fsft.runtime.data.row import BadContent
+from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
 from fsft.runtime.data.samples import SourceCounts
 from fsft.runtime.data.table_rows import arrow_batches, open_parquet
@@ -24,12 +27,20 @@ ROWS_TOGETHER = 1024
 
 
 def read_token_rows(
-    part: Part, source: Source, data: Data, counts: SourceCounts, *, vocab_size: int
+    part: Part,
+    source: Source,
+    data: Data,
+    counts: SourceCounts,
+    *,
+    vocab_size: int,
+    image_ids: ImageIds | None = None,
 ) -> Iterator[SampleBatch]:
     """The samples of a part; rows that were packed become their samples again.
 
     `input_ids` is needed; `labels` say what is learned, else all is; `cu_seqlens` bound the
-    samples of a row, else it is one. Raises Refused where a column cannot be what it should.
+    samples of a row, else it is one; `images` name the images of a row that is one sample.
+    `image_ids`: those of the model's images, where it takes some. Raises Refused where a column
+    cannot be what it should.
     """
     for batch in _batches(part):
         named = _Columns(batch, source)
@@ -55,7 +66,22 @@ def read_token_rows(
         learned[bounds[:-1][np.diff(bounds) > 0]] = False
         counts.num_split += len(bounds) - 1 - batch.num_rows
         tokens = TokenBatch(TokenIds(ids.astype(np.int32), bounds), learned)
-        yield SampleBatch(fitted(tokens, data, counts))
+        if samples := _samples_with_images(named, image_ids):
+            yield SampleBatch(*fitted_with_images(tokens, samples, data, counts, image_ids))
+        else:
+            yield SampleBatch(fitted(tokens, data, counts))
+
+
+def _samples_with_images(named: "_Columns", image_ids: ImageIds | None) -> list[Sample]:
+    """The rows as samples, for their images; empty where no row has any."""
+    names = named.texts("images")
+    if not any(names):
+        return []
+    if image_ids is None:
+        raise named.refused("images", "names images, which the model does not take")
+    if named.has("cu_seqlens"):
+        raise named.refused("images", "cannot be told apart among the samples of packed rows")
+    return [Sample(images=tuple(one or ())) for one in names]
 
 
 class _Columns:
@@ -83,6 +109,17 @@ class _Columns:
             raise self.refused(field, "holds nulls")
         offsets = column.offsets.to_numpy().astype(np.int64)
         return column.flatten().to_numpy(), offsets - offsets[0]
+
+    def texts(self, field: str) -> list[list[str] | None]:
+        """The texts of each row; empty where there is no such column."""
+        if not self.has(field):
+            return []
+        column: Any = self._batch.column(self._name(field))
+        kind = column.type
+        if not pa.types.is_list(kind) or not pa.types.is_string(kind.value_type):
+            raise self.refused(field, f"must be lists of texts, not {kind}")
+        told: list[list[str] | None] = column.to_pylist()
+        return told
 
     def refused(self, field: str, reason: str) -> Refused:
         name = self._name(field)

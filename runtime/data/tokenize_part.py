@@ -117,12 +117,17 @@ class PartTokenizer:
     def _batches(
         self, task: PartTask, source: Source, encoder: Encoder, counts: SourceCounts
     ) -> Iterator[SampleBatch]:
+        writer = SampleWriter(self.tokenizer, self._data, source, self._images)
         if task.format == "tokens":
             yield from read_token_rows(
-                task.part, source, self._data, counts, vocab_size=len(self.tokenizer)
+                task.part,
+                source,
+                self._data,
+                counts,
+                vocab_size=len(self.tokenizer),
+                image_ids=writer.image_ids,
             )
             return
-        writer = SampleWriter(self.tokenizer, self._data, source, self._images)
         samples = SampleEncoder(task.part, self._data, encoder, counts, writer)
         for window in _windows(samples_in(task.part, task.format, source, self._data, counts)):
             yield samples.encode(window)

@@ -81,10 +81,14 @@ class BatchMaker:
     def _wanted(self, row: TokenRow) -> Iterator[tuple[str, int]]:
         """The images of a row with the tokens that its text has for each."""
         images = _images_of(row)
-        if images:
-            is_image = np.concatenate([[0], row.input_ids == self._image_id, [0]])
-            edges = np.flatnonzero(np.diff(is_image)).reshape(-1, 2)
-            yield from zip(images, np.diff(edges).ravel().tolist(), strict=True)
+        is_image = np.concatenate([[0], row.input_ids == self._image_id, [0]])
+        edges = np.flatnonzero(np.diff(is_image)).reshape(-1, 2)
+        if len(edges) != len(images):
+            raise RunFailed(
+                f"a row has the tokens of {len(edges)} images, and {len(images)} are named. Token "
+                "ids that were prepared elsewhere need the column images."
+            )
+        yield from zip(images, np.diff(edges).ravel().tolist(), strict=True)
 
     def _values_of(self, wanted: tuple[str, int]) -> dict[str, torch.Tensor]:
         place, num_tokens = wanted

@@ -11,16 +11,24 @@ from fsft.recipes.events import SampleShown, read_events
 from fsft.recipes.files import read_recipe
 from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Recipe
+from fsft.recipes.schema import Data, Recipe, Source
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.files import find_files
+from fsft.runtime.data.images.family import IMAGE_TEXTS
 from fsft.runtime.data.images.files import image_folder
+from fsft.runtime.data.images.ids import ImageIds
 from fsft.runtime.data.look import look
+from fsft.runtime.data.parts import Part
 from fsft.runtime.data.prepare import prepare
+from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.text_tokenizer import text_tokenizer
+from fsft.runtime.data.token_rows import read_token_rows
 from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.run_directory import RunDirectory
 from tests.image_support import ROWS, write_image_recipe
 from tests.runtime.data.images.models import FAMILIES
+from tests.support import write_jsonl
 
 
 def prepared(recipe: Recipe, folder: Path) -> RunDirectory:
@@ -104,6 +112,7 @@ def test_a_look_names_images_and_their_tokens(family: str, tmp_path: Path) -> No
     recipe = recipe_in(tmp_path, family=family)
     seen = look(recipe, 3)
     text = "".join(text for text, _ in seen.samples[2].segments)
+    assert seen.samples[2].about == "images pictures/2-0.png, pictures/2-1.png"
     assert text.count("[image 2-0.png 40×40 → ") == 1
     assert text.count("[image 2-1.png 90×30 → ") == 1
     assert "<|image_pad|>" not in text
@@ -125,3 +134,28 @@ def test_image_limits_make_fewer_tokens(tmp_path: Path) -> None:
         assert many
         assert few
         assert few < many
+
+
+def test_token_ids_are_read_again_with_their_images(tmp_path: Path) -> None:
+    run = prepared(recipe_in(tmp_path), tmp_path)
+    (path,) = (run.data / "train").glob("part-*.parquet")
+    source = Source(path=str(path), format="tokens", images=str(tmp_path))
+    data = Data(train=[source], sequence_length=256)
+    part = Part(tuple(find_files(source)))
+    texts = text_tokenizer(run.tokenizer)
+    ids = ImageIds(IMAGE_TEXTS["qwen2_5_vl"], texts)
+    counts = SourceCounts(source.path, "tokens")
+    (batch,) = read_token_rows(part, source, data, counts, vocab_size=len(texts), image_ids=ids)
+    assert [len(sample.images) for sample in batch.samples] == [len(sizes) for *_, sizes in ROWS]
+    with pytest.raises(Refused, match="names images, which the model does not take"):
+        list(read_token_rows(part, source, data, counts, vocab_size=len(texts)))
+
+
+def test_images_may_stand_in_parts_as_openai_writes_them(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path)
+    part = {"type": "image_url", "image_url": {"url": "pictures/2-1.png"}}
+    content = [{"type": "text", "text": "Who is "}, part, {"type": "text", "text": "?"}]
+    turns = [{"role": "user", "content": content}, {"role": "assistant", "content": "Noise."}]
+    write_jsonl(tmp_path / "train.jsonl", [{"messages": turns}] * 3)
+    (shown,) = look(recipe, 1).samples
+    assert "Who is [image 2-1.png 90×30 → " in "".join(text for text, _ in shown.segments)
