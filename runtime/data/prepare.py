@@ -25,7 +25,11 @@ WITHOUT_TEMPLATE = ("text", "tokens")
 
 @dataclass
 class SplitCounts:
-    """What became of a split. packing_efficiency is tokens ÷ (rows × sequence_length)."""
+    """What became of a split.
+
+    packing_efficiency is tokens ÷ (rows × sequence_length). No way to pack needs fewer rows than
+    fewest_rows.
+    """
 
     sources: list[SourceCounts]
     num_samples: int
@@ -34,6 +38,7 @@ class SplitCounts:
     """Of one epoch: a sample counts as often as it is seen."""
     num_label_tokens: int
     packing_efficiency: float
+    fewest_rows: int
 
 
 def prepare(context: StageContext) -> str:
@@ -107,6 +112,7 @@ def _arranged(
         num_tokens=extent.num_tokens,
         num_label_tokens=tokens.num_label_tokens,
         packing_efficiency=extent.num_tokens / (extent.num_rows * data.sequence_length),
+        fewest_rows=-(-extent.num_tokens // data.sequence_length),
     )
 
 
@@ -154,5 +160,6 @@ def _summary(train: SplitCounts) -> str:
     return (
         f"{train.num_samples} samples ({formats}) in {train.num_rows} rows, "
         f"{format_count(train.num_tokens)} tokens, {format_count(train.num_label_tokens)} learned, "
-        f"packing {train.packing_efficiency:.1%}, {left_out} left out"
+        f"packing {train.packing_efficiency:.1%} ({train.fewest_rows} rows at best), "
+        f"{left_out} left out"
     )

@@ -77,6 +77,7 @@ def data_info(*sources: dict[str, Any], num_tokens: int = 1000) -> dict[str, Any
         "num_tokens": num_tokens,
         "num_label_tokens": 400,
         "packing_efficiency": 0.75,
+        "fewest_rows": 4,
     }
     return {
         "splits": {"train": split},

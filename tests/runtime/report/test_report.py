@@ -39,6 +39,7 @@ DATA: dict[str, Any] = {
             "num_tokens": 50,
             "num_label_tokens": 20,
             "packing_efficiency": 0.5,
+            "fewest_rows": 2,
         }
     }
 }
