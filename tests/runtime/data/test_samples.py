@@ -66,7 +66,7 @@ def prepared(folder: Path, rows: list[Any], *changes: str) -> dict[str, Any]:
     recipe = resolve_paths(parse_recipe(TINY_RECIPE, overrides=changes), folder)
     run = RunDirectory(folder / "run")
     run.path.mkdir()
-    prepare(StageContext("prepare", recipe, run, EventLog(run.path / "events.jsonl")))
+    prepare(StageContext("prepare", recipe, run, EventLog(run.events_file), fingerprint=""))
     counts: dict[str, Any] = json.loads(run.data_info.read_text())["splits"]["train"]["sources"][0]
     return counts
 
