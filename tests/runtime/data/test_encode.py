@@ -156,3 +156,10 @@ def test_the_mask_is_exact_for_tokens_of_characters() -> None:
     text = "you are 你: I am Fero"
     (found,) = Encoder(tokenizer).encode([Rendered(text, ((text.index("I"), len(text)),))])
     assert tokenizer.decode(found.labels[found.labels != IGNORED].tolist()).strip() == "I am Fero"
+
+
+@given(st.text())
+def test_tokens_decode_to_the_text_that_they_were_made_of(text: str) -> None:
+    tokenizer = byte_level()
+    (found,) = Encoder(tokenizer).encode([render(Sample(text=text or "a"), tokenizer, data())])
+    assert tokenizer.decode(found.input_ids.tolist()) == (text or "a") + str(tokenizer.eos_token)

@@ -8,11 +8,16 @@ from hypothesis import strategies as st
 
 from fsft.recipes.schema import Budget
 from fsft.runtime.data.training_set import Extent, TokenRow
-from fsft.runtime.train.batches import BatchPlan, collate
+from fsft.runtime.train.batches import BATCHES_GROUPED, BatchPlan, collate
 
 
 def plan(
-    lengths: list[int], *, micro_batch: int = 1, accumulation: int = 1, num_processes: int = 1
+    lengths: list[int],
+    *,
+    micro_batch: int = 1,
+    accumulation: int = 1,
+    num_processes: int = 1,
+    group_by_length: bool = False,
 ) -> BatchPlan:
     return BatchPlan(
         np.asarray(lengths, dtype=np.int32),
@@ -21,6 +26,7 @@ def plan(
         micro_batch=micro_batch,
         gradient_accumulation=accumulation,
         num_processes=num_processes,
+        group_by_length=group_by_length,
     )
 
 
@@ -137,3 +143,38 @@ def test_a_packed_sample_does_not_see_its_neighbour(attention: str, *, one_row: 
     with torch.inference_mode():
         expected = model(input_ids=alone.input_ids, position_ids=alone.position_ids).logits[0]
     torch.testing.assert_close(one[4:9], expected, atol=1e-5, rtol=1e-5)
+
+
+@given(LENGTHS, st.integers(1, 4))
+def test_rows_grouped_by_length_are_still_each_read_once_a_pass(
+    lengths: list[int], batch: int
+) -> None:
+    batches = plan(lengths, micro_batch=batch, group_by_length=True)
+    # A whole number of groups and of passes.
+    num_steps = BATCHES_GROUPED * len(lengths)
+    rows = np.concatenate([batches.rows_of_step(step) for step in range(1, num_steps + 1)])
+    counts = np.bincount(rows, minlength=len(lengths))
+    assert counts.tolist() == [BATCHES_GROUPED * batch] * len(lengths)
+
+
+def test_grouping_by_length_pads_less_and_still_mixes() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, 4096).tolist()
+    shares, firsts = [], []
+    for grouped in (False, True):
+        batches = plan(lengths, micro_batch=16, group_by_length=grouped)
+        steps = [[lengths[row] for row in batches.rows_of_step(s)] for s in range(1, 65)]
+        shares.append(sum(map(sum, steps)) / sum(max(step) * len(step) for step in steps))
+        firsts.append([max(step) for step in steps])
+    assert shares[0] < 0.7
+    assert shares[1] > 0.95
+    assert firsts[1] != sorted(firsts[1])
+    assert firsts[1] != sorted(firsts[1], reverse=True)
+    assert firsts[1][0] == max(lengths)
+
+
+@given(LENGTHS, st.integers(1, 10**9))
+def test_any_step_can_be_asked_for_without_those_before(lengths: list[int], step: int) -> None:
+    for grouped in (False, True):
+        one, other = (plan(lengths, micro_batch=2, group_by_length=grouped) for _ in range(2))
+        one.rows_of_step(1)
+        assert one.rows_of_step(step).tolist() == other.rows_of_step(step).tolist()
