@@ -34,7 +34,7 @@ def tokenize_locally(
         return
     # A server that has imported everything forks the workers: quick, and free of threads.
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "transformers.utils.chat_template_utils"])
     with ProcessPoolExecutor(workers, context, _start, (folder, data, schemas)) as pool:
         futures = {pool.submit(_tokenize, task): task for task in tasks}
         try:

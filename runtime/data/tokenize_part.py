@@ -106,6 +106,7 @@ class PartTokenizer:
         counts = PartCounts(SourceCounts(source.path, task.format), engine=encoder.engine.name)
         schema = self._schemas[task.split]
         path = self._folder / task.name
+        encoder.engine.begin()
         try:
             with token_writer(path, schema, self._data.compression) as writer:
                 for batch in self._batches(task, source, encoder, counts.rows):

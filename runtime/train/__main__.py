@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from fsft.recipes.events import Failed
 from fsft.recipes.problems import FsftError
@@ -19,13 +20,14 @@ def main() -> None:
     _log_to(run.logs / f"rank-{rank}.log")
     try:
         _train(run, accelerator)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told, and the process ends with it
         details = "" if isinstance(error, FsftError) else traceback.format_exc()
         message = str(explain(error, run.path))
         EventLog(run.events_file).write_if_possible(
             Failed(stage="train", rank=rank, message=message, details=details)
         )
-        raise
+        traceback.print_exc()
+        _leave(1)
 
 
 def _train(run: RunDirectory, accelerator: str) -> None:
@@ -39,11 +41,18 @@ def _train(run: RunDirectory, accelerator: str) -> None:
     deepspeed.init_distributed()
     Trainer(run, accelerator).train(stop)
     dist.barrier()
-    # All is on disk. Tearing down gloo with more than two processes now and then aborts in a thread
-    # of its own ("terminate called without an active exception"), which would fail a finished run.
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: all is on disk.
+
+    Tearing down gloo now and then aborts in a thread of its own ("terminate called without an
+    active exception"), which would fail a finished run, or hide why another failed.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _log_to(path: Path) -> None:

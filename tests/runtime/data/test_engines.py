@@ -83,6 +83,15 @@ def test_a_difference_that_goes_on_is_noticed_in_time() -> None:
         checked.encode(["this is wrong"] * 1000)
 
 
+def test_each_part_is_compared_from_its_start() -> None:
+    checked = Checked(Liar("wrong"), Reference(byte_level().reference))
+    checked.encode(["right"] * 10)
+    checked.encode(["wrong"])
+    checked.begin()
+    with pytest.raises(EngineDiffers):
+        checked.encode(["wrong"])
+
+
 def test_comparing_costs_little() -> None:
     calls: list[int] = []
 

@@ -1,11 +1,15 @@
 """Raw files to token ids: the same whoever does it, gone on with after a kill, nothing lost."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +65,18 @@ def recipe(folder: Path, *overrides: str) -> Recipe:
 
 def tokenized(given: Recipe, out: Path) -> SplitTokens:
     out.mkdir(exist_ok=True)
-    saved_tokenizer(given, out)
+    if not (out / "tokenizer").exists():
+        shutil.copytree(tokenizer_folder(), out / "tokenizer")
     return tokenize.tokenize(out, given.data, lambda *_: None)["train"]
+
+
+@cache
+def tokenizer_folder() -> Path:
+    """A tokenizer as prepare saves it, made once."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_jsonl(folder / "train.jsonl", rows(400))
+    return saved_tokenizer(recipe(folder), folder)
 
 
 def contents(tokens: SplitTokens) -> list[bytes]:
@@ -246,18 +260,12 @@ def token_table(**columns: Any) -> pa.Table:
 
 
 def test_token_ids_that_others_made_are_taken_as_they_are(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "train.jsonl", rows(20))
     pq.write_table(
         token_table(ids=TOKENS["input_ids"], learn=TOKENS["labels"]), tmp_path / "t.parquet"
     )
     columns = '{ input_ids = "ids", labels = "learn" }'
     train = f'data.train=[{{ path = "t.parquet", format = "tokens", columns = {columns} }}]'
-    made = recipe(tmp_path, train)
-    saved = recipe(tmp_path)
-    out = tmp_path / "out"
-    out.mkdir()
-    saved_tokenizer(saved, out)
-    found = pq.read_table(tokenize.tokenize(out, made.data, lambda *_: None)["train"].files[0])
+    found = pq.read_table(tokenized(recipe(tmp_path, train), tmp_path / "out").files[0])
     assert found["input_ids"].to_pylist() == TOKENS["input_ids"]
     assert found["labels"].to_pylist() == TOKENS["labels"]
 
@@ -276,25 +284,17 @@ def test_token_ids_that_others_made_are_taken_as_they_are(tmp_path: Path) -> Non
 def test_token_ids_that_cannot_be_right_are_refused(
     columns: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    write_jsonl(tmp_path / "train.jsonl", rows(20))
     pq.write_table(token_table(**columns), tmp_path / "t.parquet")
-    out = tmp_path / "out"
-    out.mkdir()
-    saved_tokenizer(recipe(tmp_path), out)
     given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
     with pytest.raises(Refused, match=said):
-        tokenize.tokenize(out, given.data, lambda *_: None)
+        tokenized(given, tmp_path / "out")
 
 
 def test_packed_rows_of_others_become_their_samples_again(tmp_path: Path) -> None:
-    write_jsonl(tmp_path / "train.jsonl", rows(20))
     packed = token_table(input_ids=[[5, 6, 7, 8, 9], [1, 2]], cu_seqlens=[[0, 2, 5], [0, 2]])
     pq.write_table(packed, tmp_path / "t.parquet")
-    out = tmp_path / "out"
-    out.mkdir()
-    saved_tokenizer(recipe(tmp_path), out)
     given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
-    tokens = tokenize.tokenize(out, given.data, lambda *_: None)["train"]
+    tokens = tokenized(given, tmp_path / "out")
     found = pq.read_table(tokens.files[0])
     assert found["input_ids"].to_pylist() == [[5, 6], [7, 8, 9], [1, 2]]
     assert found["labels"].to_pylist() == [[-100, 6], [-100, 8, 9], [-100, 2]]
