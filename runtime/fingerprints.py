@@ -46,7 +46,7 @@ def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
 
     Raises Refused where data is not to be found.
     """
-    cache: dict[str, Any] = json.loads(cache_file.read_text()) if cache_file.exists() else {}
+    cache = _remembered(cache_file)
     known = dict(cache)
     try:
         return [*_data_inputs(recipe, cache), *_other_inputs(recipe, cache)]
@@ -54,6 +54,15 @@ def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
         # Hashing large data takes minutes: what is done stays done when it is interrupted.
         if cache != known:
             write_json(cache_file, cache)
+
+
+def _remembered(cache_file: Path) -> dict[str, Any]:
+    """What is known of files; nothing where that was torn or is not there."""
+    try:
+        known: dict[str, Any] = json.loads(cache_file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known
 
 
 def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:

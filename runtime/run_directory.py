@@ -3,19 +3,24 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fsft.recipes.files import read_recipe
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.run_files import RunFiles
 from fsft.recipes.schema import Recipe
 from fsft.recipes.stages import Stage
+
+BEING_WRITTEN = ".being-written"
+"""A file in a folder that is being filled, held by the process that fills it."""
+FINGERPRINT_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -107,15 +112,45 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 def resumed_folder(target: Path, fingerprint: str) -> Iterator[Path]:
     """As replacing_folder, but what was filled in is kept when it fails or is killed.
 
-    The next call with the same fingerprint goes on in it; one with another begins anew.
+    The next call with the same fingerprint goes on in it; one with another begins anew. Raises
+    Refused while another process fills it.
     """
-    partial = target.with_name(f".{target.name}-{fingerprint[:16]}")
-    for other in target.parent.glob(f".{target.name}-*"):
-        if other != partial:
-            shutil.rmtree(other)
+    partial = target.with_name(f".{target.name}-{fingerprint[:FINGERPRINT_DIGITS]}")
     partial.mkdir(parents=True, exist_ok=True)
-    yield partial
-    _put_in_place(partial, target)
+    with (partial / BEING_WRITTEN).open("a") as mark:
+        if not _is_ours(mark):
+            raise Refused(
+                Problem(
+                    file=str(target),
+                    reason="is being written by another process.",
+                    example="wait for it, or use another folder",
+                )
+            )
+        _remove_abandoned(target, partial)
+        yield partial
+        (partial / BEING_WRITTEN).unlink()
+        _put_in_place(partial, target)
+
+
+def _is_ours(mark: IO[str]) -> bool:
+    """Hold a file for as long as it is open, unless another process does."""
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _remove_abandoned(target: Path, ours: Path) -> None:
+    """What was begun for `target` with another fingerprint, and nobody goes on with."""
+    ours_by_name = re.compile(re.escape(f".{target.name}-") + f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}")
+    for other in target.parent.iterdir():
+        mark = other / BEING_WRITTEN
+        if other == ours or not ours_by_name.fullmatch(other.name) or not mark.is_file():
+            continue
+        with mark.open("a") as file:
+            if _is_ours(file):
+                shutil.rmtree(other)
 
 
 def _put_in_place(partial: Path, target: Path) -> None:

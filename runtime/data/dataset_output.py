@@ -10,9 +10,7 @@ from pathlib import Path
 
 from fsft.recipes.problems import Problem, Refused, RunFailed
 from fsft.runtime.data.info import INFO_NAME
-from fsft.runtime.run_directory import replacing_folder
-
-_MARK = ".being-written"
+from fsft.runtime.run_directory import BEING_WRITTEN, replacing_folder
 
 
 @contextmanager
@@ -21,8 +19,8 @@ def new_dataset(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> Ite
 
     Raises Refused where that would lose something, RunFailed when the disk is full.
     """
-    if problem := _would_lose(output, inputs, overwrite=overwrite):
-        raise Refused(problem)
+    require_apart(output, inputs)
+    require_free(output, overwrite=overwrite)
     try:
         _remove_abandoned(output)
         with replacing_folder(output) as folder, _marked(folder):
@@ -40,7 +38,7 @@ def new_dataset(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> Ite
 @contextmanager
 def _marked(folder: Path) -> Iterator[None]:
     """A file that is locked for as long as this process fills the folder, however it ends."""
-    mark = folder / _MARK
+    mark = folder / BEING_WRITTEN
     with mark.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -49,36 +47,37 @@ def _marked(folder: Path) -> Iterator[None]:
 
 def _remove_abandoned(output: Path) -> None:
     """What a process that was killed has left: perhaps as much as all rows uncompressed."""
-    for mark in output.parent.glob(f".{glob.escape(output.name)}-*/{_MARK}"):
+    for mark in output.parent.glob(f".{glob.escape(output.name)}-*/{BEING_WRITTEN}"):
         with suppress(BlockingIOError), mark.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(mark.parent)
 
 
-def _would_lose(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> Problem | None:
+def require_apart(output: Path, inputs: Sequence[Path]) -> None:
+    """Raise Refused where the output is in an input, holds one, or holds where one works."""
     place = output.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise _refused(output, "holds the folder that you are in.", "--out with a new folder")
     for path in inputs:
         read = path.resolve()
         if place == read or (read.is_dir() and place.is_relative_to(read)):
-            return Problem(
-                file=str(output),
-                reason=f"lies in the input {path}: it would become part of what is read.",
-                example="--out with a folder beside the input",
-            )
+            reason = f"lies in the input {path}: it would become part of what is read."
+            raise _refused(output, reason, "--out with a folder beside the input")
         if read.is_relative_to(place):
-            return Problem(
-                file=str(output),
-                reason=f"holds the input {path}, which is never changed.",
-                example="--out with another folder",
-            )
+            reason = f"holds the input {path}, which is never changed."
+            raise _refused(output, reason, "--out with another folder")
+
+
+def require_free(output: Path, *, overwrite: bool) -> None:
+    """Raise Refused where there is something else, or what may not be overwritten."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return None
+        return
     if not overwrite:
-        return Problem(file=str(output), reason="exists.", example="another folder, or --overwrite")
+        raise _refused(output, "exists.", "another folder, or --overwrite")
     if not (output / INFO_NAME).exists():
-        return Problem(
-            file=str(output),
-            reason=f"has no {INFO_NAME}, so it was not written by fsft and is not overwritten.",
-            example="another folder",
-        )
-    return None
+        reason = f"has no {INFO_NAME}, so it was not written by fsft and is not overwritten."
+        raise _refused(output, reason, "another folder")
+
+
+def _refused(output: Path, reason: str, example: str) -> Refused:
+    return Refused(Problem(file=str(output), reason=reason, example=example))

@@ -73,11 +73,7 @@ class SampleEncoder:
             self._counts.num_left_out += chosen.num_left_out
             return _Written(placed, chosen, worse or None)
         except ValueError as error:
-            self._counts.num_broken += 1
-            problem = placed.row.problem(str(error), lines_before(self._part))
-            self._counts.first_broken = self._counts.first_broken or str(problem)
-            if self._data.on_error == "stop":
-                raise Refused(problem) from None
+            self._give_up(placed, error)
             return None
 
     def _split(self, written: Sequence[_Written]) -> Iterator[_Written]:
@@ -87,11 +83,24 @@ class SampleEncoder:
             if length <= self._data.sequence_length or not can_split(one.placed.sample):
                 yield one
                 continue
-            parts = split_by_tokens(one.placed.sample, self._writer, self._data)
+            # What the template leaves out is counted piece by piece.
+            self._counts.num_left_out -= one.chosen.num_left_out
+            try:
+                parts = split_by_tokens(one.placed.sample, self._writer, self._data)
+            except ValueError as error:
+                self._give_up(one.placed, error)
+                continue
             self._counts.num_too_long += parts.num_too_long
             self._counts.num_split += len(parts.samples) + parts.num_too_long - 1
             pieces = (PlacedSample(one.placed.row, sample) for sample in parts.samples)
             yield from filter(None, map(self._written, pieces))
+
+    def _give_up(self, placed: PlacedSample, error: ValueError) -> None:
+        self._counts.num_broken += 1
+        problem = placed.row.problem(str(error), lines_before(self._part))
+        self._counts.first_broken = self._counts.first_broken or str(problem)
+        if self._data.on_error == "stop":
+            raise Refused(problem) from None
 
     def _encoded(self, rendered: Sequence[Rendered]) -> TokenBatch:
         batch = self._encoder.encode(rendered)

@@ -27,16 +27,17 @@ WITHOUT_TEMPLATE = ("text", "tokens")
 class SplitCounts:
     """What became of a split.
 
-    packing_efficiency is tokens ÷ (rows × sequence_length). No way to pack needs fewer rows than
-    fewest_rows.
+    packing_efficiency is epoch_tokens ÷ (rows × sequence_length). No way to pack needs fewer rows
+    than fewest_rows.
     """
 
     sources: list[SourceCounts]
     num_samples: int
     num_rows: int
     num_tokens: int
-    """Of one epoch: a sample counts as often as it is seen."""
     num_label_tokens: int
+    epoch_tokens: int
+    """Tokens of one epoch: a sample counts as often as its set's weight says."""
     packing_efficiency: float
     fewest_rows: int
 
@@ -109,8 +110,9 @@ def _arranged(
         sources=tokens.sources,
         num_samples=sum(counts.num_used for counts in tokens.sources),
         num_rows=extent.num_rows,
-        num_tokens=extent.num_tokens,
+        num_tokens=tokens.num_tokens,
         num_label_tokens=tokens.num_label_tokens,
+        epoch_tokens=extent.num_tokens,
         packing_efficiency=extent.num_tokens / (extent.num_rows * data.sequence_length),
         fewest_rows=-(-extent.num_tokens // data.sequence_length),
     )

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from fsft.recipes.problems import Problem, Refused
+from fsft.recipes.data_files import is_elsewhere
+from fsft.recipes.inputs import named_templates
 from fsft.recipes.schema import Recipe
 from fsft.runtime.data.counts import Counts
+from fsft.runtime.data.dataset_output import require_apart, require_free
 from fsft.runtime.data.info import (
     INFO_NAME,
     DataInfo,
@@ -26,6 +29,9 @@ from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
 from fsft.runtime.run_directory import resumed_folder
 
+INPUTS = ".inputs.json"
+"""Hashes of the files that were read, in the folder of tokens."""
+
 
 def write_token_folder(
     recipe: Recipe, out: Path, *, overwrite: bool, on_progress: Progress
@@ -36,21 +42,20 @@ def write_token_folder(
     where that was done before. Raises Refused where `out` holds something else, unless
     `overwrite`, or where data cannot be used.
     """
-    cache = out.with_name(f".{out.name}.inputs.json")
-    fingerprint = stage_fingerprints(recipe, find_inputs(recipe, cache))["prepare"]
-    if out.exists():
-        before = read_info(out) if (out / INFO_NAME).exists() else None
-        if before and before.made.get("fingerprint") == fingerprint:
-            return before
-        if not overwrite and (before or any(out.iterdir())):
-            raise Refused(
-                Problem(
-                    file=str(out),
-                    reason="holds other data." if before else "is not empty.",
-                    example="--overwrite, or another --out",
-                )
-            )
+    out = out.resolve()
+    require_apart(out, list(_local_inputs(recipe)))
+    with TemporaryDirectory() as scratch:
+        # Hashes of what did not change since the folder was written are taken from it.
+        cache = (out if (out / INFO_NAME).exists() else Path(scratch)) / INPUTS
+        fingerprint = stage_fingerprints(recipe, find_inputs(recipe, cache))["prepare"]
+        hashes = cache.read_bytes() if cache.exists() else b"{}"
+    if (out / INFO_NAME).exists() and (before := read_info(out)).made.get(
+        "fingerprint"
+    ) == fingerprint:
+        return before
+    require_free(out, overwrite=overwrite)
     with resumed_folder(out, fingerprint) as folder:
+        (folder / INPUTS).write_bytes(hashes)
         saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
         tokenizer = text_tokenizer(saved)
@@ -64,6 +69,17 @@ def write_token_folder(
         info = whole_info(list(_parts(splits, folder)), _columns(splits), made)
         write_info(folder, info)
     return info
+
+
+def _local_inputs(recipe: Recipe) -> Iterator[Path]:
+    """Everything on this machine that the recipe reads from."""
+    for source in (*recipe.data.train, *recipe.data.eval):
+        yield from (Path(p) for p in (source.path, source.images) if p and not is_elsewhere(p))
+    for _, template in named_templates(recipe.data):
+        if template.endswith(".jinja"):
+            yield Path(template)
+    if recipe.model.path and Path(recipe.model.path).is_dir():
+        yield Path(recipe.model.path)
 
 
 def _told(tokens: SplitTokens) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Rows that hold token ids already, such as Spark and other trainers write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -15,15 +15,20 @@ from fsft.runtime.data.engines import TokenIds
 from fsft.runtime.data.fitting import fitted
 from fsft.runtime.data.images.fitting import fitted_with_images
 from fsft.runtime.data.images.ids import ImageIds
-from fsft.runtime.data.parts import Part, read_part
-from fsft.runtime.data.row import BadContent
+from fsft.runtime.data.parts import Part, lines_before, read_part
+from fsft.runtime.data.row import BadContent, Row
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
 from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.shapes import renamed
+from fsft.runtime.data.shapes.tokens import TokenRow, read_tokens
 from fsft.runtime.data.table_rows import arrow_batches, open_parquet
 
 Ints = npt.NDArray[Any]
 ROWS_TOGETHER = 1024
+PREFERENCES = ("rejected_input_ids", "is_good")
+"""Columns of preferences, which the tokens shape would make plain answers of."""
+_LISTS = pa.list_(pa.int64())
 
 
 def read_token_rows(
@@ -42,9 +47,12 @@ def read_token_rows(
     `image_ids`: those of the model's images, where it takes some. Raises Refused where a column
     cannot be what it should.
     """
-    for batch in _batches(part):
-        named = _Columns(batch, source)
-        counts.num_read += batch.num_rows
+    for named in _batches(part, source, data, counts):
+        counts.num_read += named.num_rows
+        if preferences := [name for name in PREFERENCES if named.has(name)]:
+            raise named.refused(
+                preferences[0], "says which answers people liked, which is not learned from here"
+            )
         ids, bounds = named.lists("input_ids")
         if len(ids) and (ids.min() < 0 or ids.max() >= vocab_size):
             raise named.refused(
@@ -64,7 +72,7 @@ def read_token_rows(
         if named.has("cu_seqlens"):
             bounds = _inner_bounds(named, bounds)
         learned[bounds[:-1][np.diff(bounds) > 0]] = False
-        counts.num_split += len(bounds) - 1 - batch.num_rows
+        counts.num_split += len(bounds) - 1 - named.num_rows
         tokens = TokenBatch(TokenIds(ids.astype(np.int32), bounds), learned)
         if samples := _samples_with_images(named, image_ids):
             yield SampleBatch(*fitted_with_images(tokens, samples, data, counts, image_ids))
@@ -87,18 +95,22 @@ def _samples_with_images(named: "_Columns", image_ids: ImageIds | None) -> list[
 class _Columns:
     """The columns of a batch by the names of the shape's fields."""
 
-    def __init__(self, batch: pa.RecordBatch, source: Source) -> None:
-        self._batch, self._source = batch, source
+    def __init__(self, batch: pa.RecordBatch, file: str, names: Mapping[str, str]) -> None:
+        """`names`: what fields are called in the batch, where it is otherwise."""
+        self._batch, self._file, self._names = batch, file, names
+        self.num_rows = batch.num_rows
 
     def has(self, field: str) -> bool:
-        return self._name(field) in self._batch.schema.names
+        """Raises Refused where the recipe names a column that is not there."""
+        is_there = self._name(field) in self._batch.schema.names
+        if field in self._names and not is_there:
+            raise self.refused(field, self._missing())
+        return is_there
 
     def lists(self, field: str) -> tuple[Ints, npt.NDArray[np.int64]]:
         """The numbers of all rows behind each other, and where each row begins, and the end."""
         if not self.has(field):
-            raise self.refused(
-                field, f"is missing; there are {', '.join(self._batch.schema.names)}"
-            )
+            raise self.refused(field, self._missing())
         column: Any = self._batch.column(self._name(field))
         kind = column.type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_integer(
@@ -125,7 +137,7 @@ class _Columns:
         name = self._name(field)
         return Refused(
             Problem(
-                file=self._source.path,
+                file=self._file,
                 key=name,
                 reason=f"the column {reason}.",
                 example=f'columns = {{ {field} = "…" }} where it is called otherwise',
@@ -133,7 +145,10 @@ class _Columns:
         )
 
     def _name(self, field: str) -> str:
-        return self._source.columns.get(field, field)
+        return self._names.get(field, field)
+
+    def _missing(self) -> str:
+        return f"is missing; there are {', '.join(self._batch.schema.names)}"
 
 
 def _inner_bounds(named: _Columns, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -153,25 +168,61 @@ def _inner_bounds(named: _Columns, bounds: npt.NDArray[np.int64]) -> npt.NDArray
     return placed[kept].astype(np.int64)
 
 
-def _batches(part: Part) -> Iterator[pa.RecordBatch]:
+def _batches(part: Part, source: Source, data: Data, counts: SourceCounts) -> Iterator[_Columns]:
     """The rows of a part, by the columns where files have them."""
     kinds = {file.kind for file in part.files}
     if part.limit is not None or not kinds <= {"parquet", "arrow"}:
-        rows = read_part(part)
-        while window := list(islice(rows, ROWS_TOGETHER)):
-            if broken := next((row for row in window if row.error), None):
-                raise Refused(broken.problem())
-            yield pa.RecordBatch.from_pylist([row.value for row in window])
+        yield from _from_rows(part, source, data, counts)
         return
     for file in part.files:
         try:
             if file.kind == "arrow":
-                yield from arrow_batches(file)
+                for batch in arrow_batches(file):
+                    yield _Columns(batch, file.path, source.columns)
                 continue
             with open_parquet(file) as parquet:
-                groups = range(
-                    part.start, parquet.num_row_groups if part.stop is None else part.stop
-                )
-                yield from parquet.iter_batches(ROWS_TOGETHER, row_groups=list(groups))
+                stop = parquet.num_row_groups if part.stop is None else part.stop
+                groups = list(range(part.start, stop))
+                for batch in parquet.iter_batches(ROWS_TOGETHER, row_groups=groups):
+                    yield _Columns(batch, file.path, source.columns)
         except (BadContent, pa.ArrowInvalid, OSError) as error:
             raise Refused(Problem(file=file.path, reason=f"cannot be read: {error}.")) from None
+
+
+def _from_rows(part: Part, source: Source, data: Data, counts: SourceCounts) -> Iterator[_Columns]:
+    """Rows of files without columns; those that cannot be token ids are counted as broken."""
+    good = filter(None, (_checked(row, part, source, data, counts) for row in read_part(part)))
+    while window := list(islice(good, ROWS_TOGETHER)):
+        lists = {
+            "input_ids": [row.input_ids for row, _ in window],
+            "labels": [row.labels or row.input_ids for row, _ in window],
+            "cu_seqlens": [row.cu_seqlens or [0, len(row.input_ids)] for row, _ in window],
+        }
+        if all(row.cu_seqlens is None for row, _ in window):
+            del lists["cu_seqlens"]
+        columns: dict[str, Any] = {name: pa.array(of, _LISTS) for name, of in lists.items()}
+        if any(images for _, images in window):
+            columns["images"] = pa.array([images for _, images in window], pa.list_(pa.string()))
+        yield _Columns(pa.RecordBatch.from_pydict(columns), source.path, {})
+
+
+def _checked(
+    row: Row, part: Part, source: Source, data: Data, counts: SourceCounts
+) -> tuple[TokenRow, list[str]] | None:
+    """The token ids of a row and the names of its images; None where it is left out."""
+    try:
+        if row.error:
+            raise ValueError(row.error)
+        value = renamed(row.value, source.columns)
+        tokens = read_tokens(value)
+        if any(name in value for name in PREFERENCES):
+            raise ValueError("says which answers people liked, which is not learned from here")
+        return tokens, list(value.get("images") or [])
+    except ValueError as error:
+        problem = row.problem(str(error), lines_before(part))
+    counts.num_read += 1
+    counts.num_broken += 1
+    counts.first_broken = counts.first_broken or str(problem)
+    if data.on_error == "stop":
+        raise Refused(problem)
+    return None

@@ -112,11 +112,11 @@ def _tokenize_rest(
         split: token_schema(found, with_images=with_images) for split, found in formats.items()
     }
     total = sum(task.num_bytes for task in (*tasks, *done))
-    bad: dict[int, PartCounts] = {}
+    bad: dict[tuple[int, int], PartCounts] = {}
     for task, counts in run(tasks, folder, data, schemas):
         done[task] = counts
         if counts.problems:
-            bad[task.number] = counts
+            bad[SPLITS.index(task.split), task.number] = counts
             if data.on_error == "stop":
                 break
         on_progress("tokenize", sum(task.num_bytes for task in done), total)

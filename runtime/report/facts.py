@@ -105,7 +105,7 @@ def report_facts(
         steps=len(steps),
         total_steps=start.total_steps,
         tokens=tokens,
-        epochs=tokens / data["splits"]["train"]["num_tokens"],
+        epochs=tokens / data["splits"]["train"]["epoch_tokens"],
         train_seconds=seconds,
         stage_seconds=dict(stage_seconds),
         tokens_per_second=tokens / seconds,

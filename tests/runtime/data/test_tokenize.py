@@ -188,11 +188,10 @@ def test_a_second_run_of_a_finished_folder_does_nothing(folder: Path) -> None:
 def test_a_folder_with_other_data_is_not_overwritten_by_chance(folder: Path) -> None:
     def write(*overrides: str, overwrite: bool = False) -> Any:
         given = recipe(folder, *overrides)
-        nothing = lambda *_: None  # noqa: E731
         return write_token_folder(given, folder / "out", overwrite=overwrite, on_progress=nothing)
 
     write()
-    with pytest.raises(Refused, match="holds other data"):
+    with pytest.raises(Refused, match="exists"):
         write("data.sequence_length=64")
     assert write("data.sequence_length=64", overwrite=True).rows < 400
 
@@ -320,3 +319,96 @@ def _loaded(folder: Path) -> Any:
 
     definition = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())
     return Tokenizer.from_str(json.dumps(definition))
+
+
+def test_labels_of_some_rows_are_not_lost(tmp_path: Path) -> None:
+    ids = [5, 6, 7, 8]
+    write_jsonl(
+        tmp_path / "t.jsonl",
+        [{"input_ids": ids}, {"input_ids": ids, "labels": [-100, -100, 7, 8]}, {"input_ids": ids}],
+    )
+    given = recipe(tmp_path, 'data.train=[{ path = "t.jsonl", format = "tokens" }]')
+    found = pq.read_table(tokenized(given, tmp_path / "out").files[0])
+    all_but_first = [-100, 6, 7, 8]
+    assert found["labels"].to_pylist() == [all_but_first, [-100, -100, 7, 8], all_but_first]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"input_ids": [5, "x"]}, "input_ids must hold whole numbers"),
+        ({"input_ids": [10**30]}, "input_ids must hold numbers from 0"),
+        ({"input_ids": [1, 2], "labels": [1]}, "labels has 1 numbers, and input_ids 2"),
+        ([1, 2], "needs the field input_ids"),
+    ],
+)
+def test_a_row_that_is_no_token_ids_is_named_with_its_line(
+    row: Any, said: str, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path / "t.jsonl", [{"input_ids": [5, 6]}, row, {"input_ids": [7, 8]}])
+    train = 'data.train=[{ path = "t.jsonl", format = "tokens" }]'
+    with pytest.raises(Refused, match=said) as refused:
+        tokenized(recipe(tmp_path, train), tmp_path / "out")
+    assert refused.value.problems[0].line == 2
+    skipping = tokenized(recipe(tmp_path, train, 'data.on_error="skip"'), tmp_path / "out")
+    (counts,) = skipping.sources
+    assert (counts.num_read, counts.num_used, counts.num_broken) == (3, 2, 1)
+
+
+def test_a_column_that_the_recipe_names_and_nobody_wrote_is_told(tmp_path: Path) -> None:
+    pq.write_table(token_table(input_ids=[[1, 2]], lab=[[-100, 2]]), tmp_path / "t.parquet")
+    columns = '{ labels = "labx" }'
+    train = f'data.train=[{{ path = "t.parquet", format = "tokens", columns = {columns} }}]'
+    with pytest.raises(Refused, match="labx: the column is missing; there are input_ids, lab"):
+        tokenized(recipe(tmp_path, train), tmp_path / "out")
+
+
+def test_tokens_of_preferences_are_not_taken_for_plain_answers(tmp_path: Path) -> None:
+    columns = {"input_ids": [[1, 2]], "rejected_input_ids": [[1, 3]]}
+    pq.write_table(token_table(**columns), tmp_path / "t.parquet")
+    given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
+    with pytest.raises(Refused, match="which answers people liked"):
+        tokenized(given, tmp_path / "out")
+
+
+def nothing(*_: Any) -> None:
+    """No progress is told."""
+
+
+def test_a_folder_of_tokens_never_costs_an_input(folder: Path) -> None:
+    (folder / "in").mkdir()
+    (folder / "train.jsonl").rename(folder / "in" / "train.jsonl")
+    given = recipe(folder, 'data.train=[{ path = "in" }]')
+    for out, said in (("in", "lies in the input"), ("in/tokens", "lies in the input")):
+        with pytest.raises(Refused, match=said):
+            write_token_folder(given, folder / out, overwrite=True, on_progress=nothing)
+    with pytest.raises(Refused, match="holds the input"):
+        write_token_folder(given, folder, overwrite=True, on_progress=nothing)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(Refused, match="was not written by fsft"):
+        write_token_folder(given, folder / "mine", overwrite=True, on_progress=nothing)
+    assert (folder / "in" / "train.jsonl").exists()
+
+
+def test_folders_with_like_names_are_left_alone(folder: Path) -> None:
+    for name in (".out-precious", ".out-1-0123456789abcdef", ".out-0123456789abcdef"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text("x")
+    (folder / ".out-file").write_text("x")
+    write_token_folder(recipe(folder), folder / "out", overwrite=False, on_progress=nothing)
+    assert (folder / ".out-precious" / "file").exists()
+    assert (folder / ".out-1-0123456789abcdef" / "file").exists()
+    assert (folder / ".out-0123456789abcdef" / "file").exists()
+    assert (folder / ".out-file").exists()
+
+
+def test_two_processes_do_not_write_the_same_folder(folder: Path) -> None:
+    from fsft.runtime.run_directory import resumed_folder
+
+    with (
+        resumed_folder(folder / "out", "ab" * 8),
+        pytest.raises(Refused, match="is being written by another process"),
+        resumed_folder(folder / "out", "ab" * 8),
+    ):
+        raise AssertionError("two hold the same folder")

@@ -76,6 +76,7 @@ def data_info(*sources: dict[str, Any], num_tokens: int = 1000) -> dict[str, Any
         "num_rows": 5,
         "num_tokens": num_tokens,
         "num_label_tokens": 400,
+        "epoch_tokens": num_tokens,
         "packing_efficiency": 0.75,
         "fewest_rows": 4,
     }

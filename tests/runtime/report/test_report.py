@@ -38,6 +38,7 @@ DATA: dict[str, Any] = {
             "num_rows": 2,
             "num_tokens": 50,
             "num_label_tokens": 20,
+            "epoch_tokens": 50,
             "packing_efficiency": 0.5,
             "fewest_rows": 2,
         }
