@@ -87,6 +87,9 @@ class MonitorScreen(Screen[None]):
 
     def _take(self, snapshot: Snapshot, log: tuple[str, list[str]]) -> None:
         self._is_looking = False
+        if not self.query("#log-name"):
+            # The program ends, and has taken the screen down while the file was read.
+            return
         ended = bool(snapshot.verdict) and snapshot.verdict != self.snapshot.verdict
         self.snapshot = snapshot
         name, lines = log
