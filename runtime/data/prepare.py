@@ -14,7 +14,7 @@ from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
 from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
-from fsft.runtime.data.tokenize import SplitTokens, tokenize
+from fsft.runtime.data.tokenize import SplitTokens, start_engine, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer, warnings_of_templates
 from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
 from fsft.runtime.run_directory import resumed_folder, write_json
@@ -51,6 +51,7 @@ def prepare(context: StageContext) -> str:
     data = context.recipe.data
     with resumed_folder(context.run.data, context.fingerprint) as folder:
         _require_trainable(data)
+        start_engine(data)
         tokenizer = text_tokenizer(saved_tokenizer(context.recipe, folder))
         sources = [*data.train, *data.eval]
         written = [s.template for s in sources if source_format(s) not in WITHOUT_TEMPLATE]

@@ -8,6 +8,8 @@ import os
 import pickle
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,67 +17,128 @@ import pyarrow as pa
 
 from fsft.recipes.problems import Problem, RunFailed
 from fsft.recipes.schema import Data
-from fsft.runtime.data.tokenize_part import PartCounts, PartTask, PartTokenizer
+from fsft.runtime.data.tokenize_part import PartCounts, PartTask, PartTokenizer, finished_counts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+SECONDS_BETWEEN_LOOKS = 0.5
+
+ON_THIS_MACHINE = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    # Java only hands out work here: cores belong to Python rather than to compilers of Java.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+
+
+@cache
+def start_spark(master: str) -> "Future[SparkSession]":
+    """The session to be, once for this process: it takes seconds to start."""
+    return ThreadPoolExecutor(1).submit(_session, master)
 
 
 def tokenize_with_spark(
     tasks: Sequence[PartTask], folder: Path, data: Data, schemas: dict[str, pa.Schema]
 ) -> Iterator[tuple[PartTask, PartCounts]]:
     """Each task with its counts, as they get done. Raises RunFailed where the cluster fails."""
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     try:
-        session = _session(data.spark_master)
+        session = start_spark(data.spark_master).result()
+        work = _Work(tasks, folder, data, schemas)
+        work.begin()
         places = session.range(0, len(tasks), 1, len(tasks))
-        work = _Work(list(tasks), folder, data, schemas)
-        done = places.mapInArrow(work, "place long, counts binary")
-        rows: Iterator[Any] = done.toLocalIterator(prefetchPartitions=True)
-        for place, counts in rows:
-            yield tasks[place], pickle.loads(counts)
+        yield from _as_done(places.mapInArrow(work, "place long, counts binary"), tasks, folder)
     except PySparkException as error:
-        raise RunFailed(
-            Problem(
-                key="data.spark_master",
-                reason=f"Spark at {data.spark_master} could not prepare the data: {error}",
-                example='engine = "local"',
-            )
-        ) from error
+        raise _failed(data.spark_master, str(error)) from error
+    except Py4JJavaError as error:
+        reason = str(error.java_exception.toString()).splitlines()[0]
+        raise _failed(data.spark_master, f"{reason} Is a master there?") from error
+
+
+def _failed(master: str, reason: str) -> RunFailed:
+    return RunFailed(
+        Problem(
+            key="data.spark_master",
+            reason=f"Spark at {master} could not prepare the data: {reason}",
+            example='engine = "local"',
+        )
+    )
+
+
+def _as_done(
+    job: Any, tasks: Sequence[PartTask], folder: Path
+) -> Iterator[tuple[PartTask, PartCounts]]:
+    """All tasks in one job, for only then does Spark use all of its cores.
+
+    A job tells its results when all of it is done; finished parts are seen by their files.
+    """
+    pending = dict(enumerate(tasks))
+    with ThreadPoolExecutor(1) as thread:
+        collected = thread.submit(job.collect)
+        try:
+            while not wait([collected], SECONDS_BETWEEN_LOOKS).done:
+                for place, task in list(pending.items()):
+                    if counts := finished_counts(folder, task):
+                        del pending[place]
+                        yield task, counts
+        finally:
+            if not collected.done():
+                job.sparkSession.sparkContext.cancelAllJobs()
+    for place, told in collected.result():
+        if place in pending:
+            yield pending[place], pickle.loads(told)
 
 
 class _Work:
-    """What a Spark task does; travels to the executors, where the tokenizer is loaded once."""
+    """What a Spark task does; travels to the executors, which tell each other by a file to stop."""
 
-    def __init__(self, tasks: list[PartTask], *settings: Any) -> None:
-        self._tasks, self._settings = tasks, settings
+    def __init__(
+        self, tasks: Sequence[PartTask], folder: Path, data: Data, schemas: dict[str, pa.Schema]
+    ) -> None:
+        self._tasks, self._settings = list(tasks), pickle.dumps((folder, data, schemas))
+        self._stop = folder / "stop" if data.on_error == "stop" else None
+
+    def begin(self) -> None:
+        """Forget that an earlier job was told to stop."""
+        if self._stop:
+            self._stop.unlink(missing_ok=True)
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        tokenizer = PartTokenizer(*self._settings)
-        for batch in batches:
-            for place in batch.to_pydict()["id"]:
-                counts = pickle.dumps(tokenizer.tokenize(self._tasks[place]))
-                yield pa.RecordBatch.from_pydict({"place": [place], "counts": [counts]})
+        places = [place for batch in batches for place in batch.to_pydict()["id"]]
+        for place in places:
+            if self._stop and self._stop.exists():
+                return
+            counts = _loaded(self._settings).tokenize(self._tasks[place])
+            if self._stop and counts.problems:
+                self._stop.touch()
+            yield pa.RecordBatch.from_pydict({"place": [place], "counts": [pickle.dumps(counts)]})
+
+
+@lru_cache(maxsize=1)
+def _loaded(settings: bytes) -> PartTokenizer:
+    """Loaded once in each Python process, which Spark keeps from task to task."""
+    return PartTokenizer(*pickle.loads(settings))
 
 
 def _session(master: str) -> "SparkSession":
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master(master).appName("fsft data")
-    if master.startswith("local"):
-        builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config(
-            "spark.driver.host", "127.0.0.1"
-        )
     settings = {
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
         "spark.pyspark.python": sys.executable,
         "spark.executorEnv.RAYON_NUM_THREADS": "1",
         "spark.executorEnv.TOKENIZERS_PARALLELISM": "false",
         "spark.executorEnv.PYTHONPATH": os.pathsep.join(sys.path),
-        # A tokenizer is loaded once for each Python process, which Spark keeps between tasks.
         "spark.python.worker.reuse": "true",
     }
+    if master.startswith("local"):
+        settings |= ON_THIS_MACHINE
+    builder = SparkSession.builder.master(master).appName("fsft data")
     for name, value in settings.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()

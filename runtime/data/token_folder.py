@@ -24,7 +24,7 @@ from fsft.runtime.data.info import (
     write_info,
 )
 from fsft.runtime.data.text_tokenizer import text_tokenizer
-from fsft.runtime.data.tokenize import Progress, SplitTokens, tokenize
+from fsft.runtime.data.tokenize import Progress, SplitTokens, start_engine, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
 from fsft.runtime.run_directory import resumed_folder
@@ -56,6 +56,7 @@ def write_token_folder(
     require_free(out, overwrite=overwrite)
     with resumed_folder(out, fingerprint) as folder:
         (folder / INPUTS).write_bytes(hashes)
+        start_engine(recipe.data)
         saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
         tokenizer = text_tokenizer(saved)

@@ -51,6 +51,14 @@ class SplitTokens:
         return [part.trouble for part in self.parts if part.trouble]
 
 
+def start_engine(data: Data) -> None:
+    """Let what takes long to start do so while the tokenizer is made."""
+    if data.engine == "spark":
+        from fsft.runtime.data.spark_engine import start_spark
+
+        start_spark(data.spark_master)
+
+
 def tokenize(folder: Path, data: Data, on_progress: Progress) -> dict[str, SplitTokens]:
     """Write the token ids of every split below `folder`, which holds the tokenizer.
 
