@@ -81,7 +81,8 @@ def _tied_names(config: Any) -> Iterator[str]:
 
 def _write_config_and_tokenizer(context: StageContext, folder: Path) -> Any:
     """Everything but the weights; sampling stays possible, for servers read it from here."""
-    from fsft.runtime.train.model import load_tokenizer, model_config
+    from fsft.runtime.model_config import model_config
+    from fsft.runtime.train.model import load_tokenizer
 
     tokenizer = load_tokenizer(context.run.tokenizer)
     tokenizer.save_pretrained(folder)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +20,22 @@ from fsft.runtime.data.tokenize_part import PartCounts, PartTask, PartTokenizer
 WORTH_A_PROCESS = 16_000_000
 """Bytes of input that take about as long as starting a process."""
 
+PRELOADED = (
+    "fsft.runtime.data.without_torch",
+    __name__,
+    "transformers.utils.chat_template_utils",
+)
+"""What the server of processes imports before it forks any."""
+
 _tokenizer: PartTokenizer | None = None
 """The tokenizer of a worker process; set once, when the process starts."""
+
+
+def start_server(data: Data, tasks: Sequence[PartTask]) -> None:
+    """Let the server that forks the processes do its imports, where there will be any."""
+    if num_workers(data.workers, tasks) > 1:
+        _context()
+        ensure_running()
 
 
 def tokenize_locally(
@@ -32,10 +48,7 @@ def tokenize_locally(
         for task in tasks:
             yield task, tokenizer.tokenize(task)
         return
-    # A server that has imported everything forks the workers: quick, and free of threads.
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, "transformers.utils.chat_template_utils"])
-    with ProcessPoolExecutor(workers, context, _start, (folder, data, schemas)) as pool:
+    with ProcessPoolExecutor(workers, _context(), _start, (folder, data, schemas)) as pool:
         futures = {pool.submit(_tokenize, task): task for task in tasks}
         try:
             for done in as_completed(futures):
@@ -55,6 +68,13 @@ def num_workers(wanted: int | Literal["auto"], tasks: Sequence[PartTask]) -> int
         return max(1, min(wanted, len(tasks)))
     num_bytes = sum(task.num_bytes for task in tasks)
     return max(1, min(len(os.sched_getaffinity(0)), len(tasks), num_bytes // WORTH_A_PROCESS))
+
+
+def _context() -> ForkServerContext:
+    """A server that has imported everything forks the workers: quick, and free of threads."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
 
 
 def _start(folder: Path, data: Data, schemas: dict[str, pa.Schema]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,7 @@ class _Work:
 @lru_cache(maxsize=1)
 def _loaded(settings: bytes) -> PartTokenizer:
     """Loaded once in each Python process, which Spark keeps from task to task."""
+    import_module("fsft.runtime.data.without_torch")
     return PartTokenizer(*pickle.loads(settings))
 
 

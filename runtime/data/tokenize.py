@@ -52,11 +52,15 @@ class SplitTokens:
 
 
 def start_engine(data: Data) -> None:
-    """Let what takes long to start do so while the tokenizer is made."""
+    """Let what takes long to start do so while the tokenizer is made. Raises Refused."""
     if data.engine == "spark":
         from fsft.runtime.data.spark_engine import start_spark
 
         start_spark(data.spark_master)
+    else:
+        from fsft.runtime.data.local_engine import start_server
+
+        start_server(data, plan_parts(data))
 
 
 def tokenize(folder: Path, data: Data, on_progress: Progress) -> dict[str, SplitTokens]:

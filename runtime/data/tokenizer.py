@@ -1,6 +1,7 @@
 """The tokenizer of a run: the model's own, or one trained from the data."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def saved_tokenizer(recipe: Recipe, folder: Path) -> Path:
 
 
 def _save_tokenizer(recipe: Recipe, target: Path) -> None:
+    import_module("fsft.runtime.data.without_torch")
     made = make_tokenizer(recipe, _texts(recipe.data))
     _require_template(made, recipe.data)
     images = image_processor_of(recipe, made)

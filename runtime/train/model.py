@@ -7,7 +7,7 @@ import torch
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Model, Recipe
-from fsft.runtime.data.images.ids import image_token_ids
+from fsft.runtime.model_config import model_config
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -53,37 +53,6 @@ def auto_class(config: Any) -> Any:
     kind = type(config)
     sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and kind not in MODEL_FOR_CAUSAL_LM_MAPPING
     return AutoModelForImageTextToText if sees else AutoModelForCausalLM
-
-
-def model_config(recipe: Recipe, tokenizer: Any) -> Any:
-    """The transformers configuration, with the vocabulary and end tokens of the tokenizer."""
-    from transformers import AutoConfig
-
-    model = recipe.model
-    if model.config is None:
-        return AutoConfig.from_pretrained(model.path, revision=model.revision or "main")
-    settings = {
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        **image_token_ids(tokenizer, model.config["model_type"]),
-        **model.config,
-    }
-    if isinstance(text := model.config.get("text_config"), dict):
-        names = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
-        settings["text_config"] = {**{name: settings.pop(name) for name in names}, **text}
-        settings["vocab_size"] = settings["text_config"]["vocab_size"]
-    if settings["vocab_size"] < len(tokenizer):
-        raise Refused(
-            Problem(
-                key="model.config.vocab_size",
-                reason=f"the tokenizer has {len(tokenizer)} tokens, the model only "
-                f"{settings['vocab_size']}.",
-                example=f"vocab_size = {len(tokenizer)}, or leave it out",
-            )
-        )
-    return AutoConfig.for_model(**settings)
 
 
 def attention_kernel(model: Model, accelerator: str) -> str:

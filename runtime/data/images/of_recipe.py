@@ -7,6 +7,7 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Data, Recipe
 from fsft.runtime.data.images.family import image_text_of
 from fsft.runtime.data.images.processor import ImageProcessor, load_processor
+from fsft.runtime.model_config import model_config
 
 
 def image_tokens(recipe: Recipe) -> list[str]:
@@ -45,8 +46,6 @@ def image_processor_of(recipe: Recipe, tokenizer: Any) -> ImageProcessor | None:
 
 def _config(recipe: Recipe, tokenizer: Any) -> Any:
     """The model's configuration; None where transformers does not know it."""
-    from fsft.runtime.train.model import model_config
-
     try:
         return model_config(recipe, tokenizer)
     except (OSError, ValueError, TypeError, KeyError):
