@@ -208,12 +208,14 @@ class Settled(NamedTuple):
     micro_batch: int
     gradient_accumulation: int
     activation_checkpointing: str
+    sequence: int
 
 
 class Parallel(Table):
-    """How the work is spread. Global batch = micro_batch × gradient_accumulation × processes.
+    """How the work is spread.
 
-    "auto" asks the planner; its answer goes to the lock.
+    Global batch = micro_batch × gradient_accumulation × processes ÷ sequence. "auto" asks the
+    planner; its answer goes to the lock.
     """
 
     zero: Annotated[Literal[0, 1, 2, 3, "auto"], _WholeNumber] = Field(default=1, examples=[2])
@@ -230,6 +232,8 @@ class Parallel(Table):
         default="none", examples=["full"]
     )
     """full recomputes all but each layer's input, selective about half; auto: least that fits."""
+    sequence: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
+    """Processes that divide each row among them, for rows too long for one; heads divide by it."""
 
     @model_validator(mode="after")
     def _global_batch_where_needed(self) -> Self:

@@ -7,6 +7,7 @@ from fsft.recipes.hardware.detect import detected_cluster
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.fit import why_not
+from fsft.recipes.planner.legal import why_illegal
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
 from fsft.recipes.planner.questions import (
@@ -45,7 +46,9 @@ def planned(recipe: Recipe) -> Planned:
         shape = _shape(recipe)
     except RecipeError as error:
         if not recipe.parallel.open_keys:
-            return Planned(_checked(recipe, find_devices(recipe.hardware).num_processes), {})
+            num_processes = find_devices(recipe.hardware).num_processes
+            _require_groups(recipe, num_processes, sees=False)
+            return Planned(_checked(recipe, num_processes), {})
         raise Refused(
             *error.problems,
             Problem(
@@ -55,9 +58,13 @@ def planned(recipe: Recipe) -> Planned:
             ),
         ) from error
     devices = find_devices(recipe.hardware)
+    _require_groups(recipe, devices.num_processes, sees=shape.vision is not None)
+    if not recipe.parallel.open_keys:
+        _checked(recipe, devices.num_processes)
     hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.num_processes})
     cluster = cluster_of(hardware, detected_cluster(devices.accelerator))
-    plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed_by(recipe.parallel))
+    fixed = fixed_by(recipe.parallel) | ({"sequence": 1} if shape.vision else {})
+    plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed)
     best = plan.best or _smallest(plan)
     return Planned(
         _checked(settle(recipe, best.layout), devices.num_processes),
@@ -76,9 +83,20 @@ def _shape(recipe: Recipe) -> ModelShape:
 
 
 def _smallest(plan: Plan) -> Candidate:
-    """The layout that is rejected for the least memory."""
+    """The layout that is rejected for the least memory; raises Refused where none is legal."""
+    rejected = plan.search.rejected
+    legal = [r.layout for r in rejected if not why_illegal(plan.job, r.layout, plan.cluster)]
+    if not legal:
+        reason = rejected[0].reason if rejected else "the batch cannot be divided"
+        raise Refused(
+            Problem(
+                key="parallel",
+                reason=f"no layout can do this: {reason}.",
+                example="other numbers in [parallel], or auto",
+            )
+        )
     smallest = min(
-        (rejected.layout for rejected in plan.search.rejected),
+        legal,
         key=lambda layout: plan_memory(plan.job, layout).device_total,
     )
     memory = plan_memory(plan.job, smallest)
@@ -109,16 +127,31 @@ def _expected(plan: Plan, candidate: Candidate) -> dict[str, Any]:
     return expected
 
 
+def _require_groups(recipe: Recipe, num_processes: int, *, sees: bool) -> None:
+    """Raises Refused where processes cannot divide rows as the recipe says."""
+    sequence = recipe.parallel.sequence
+    if isinstance(sequence, str) or sequence == 1:
+        return
+    if sees:
+        reason = "rows with images cannot be divided among processes."
+    elif num_processes % sequence:
+        reason = f"{num_processes} processes cannot be divided into groups of {sequence}."
+    else:
+        return
+    raise Refused(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
+
+
 def _checked(recipe: Recipe, num_processes: int) -> Recipe:
     """Raises Refused where the batch sizes contradict the global batch."""
     settled, wanted = recipe.parallel.settled, recipe.parallel.global_batch
-    product = settled.micro_batch * settled.gradient_accumulation * num_processes
+    replicas = num_processes // settled.sequence
+    product = settled.micro_batch * settled.gradient_accumulation * replicas
     if wanted is not None and wanted != product:
         raise Refused(
             Problem(
                 key="parallel.global_batch",
                 reason=f"micro_batch {settled.micro_batch} × gradient_accumulation "
-                f"{settled.gradient_accumulation} × {num_processes} processes is {product}, "
+                f"{settled.gradient_accumulation} × {replicas} replicas is {product}, "
                 f"not {wanted}.",
                 example='gradient_accumulation = "auto"',
             )

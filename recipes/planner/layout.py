@@ -78,9 +78,8 @@ class Layout(NamedTuple):
 ALONE: dict[str, int | str] = {
     "tensor": 1,
     "pipeline": 1,
-    "sequence": 1,
     "expert": 1,
     "offload_optimizer": "none",
     "offload_weights": "none",
 }
-"""What `fsft run` executes: data parallel training with ZeRO."""
+"""What `fsft run` executes: data and sequence parallel training with ZeRO."""

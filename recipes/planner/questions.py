@@ -21,6 +21,7 @@ _KEYS = {
     "micro_batch": "micro_batch",
     "gradient_accumulation": "gradient_accumulation",
     "activation_checkpointing": "checkpointing",
+    "sequence": "sequence",
 }
 """Key of [parallel] to field of Layout."""
 

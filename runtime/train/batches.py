@@ -1,7 +1,7 @@
-"""Which rows each process computes at each step, and how they become tensors.
+"""Which rows each replica of the model computes at each step, and how they become tensors.
 
 The rows are read in passes, each in its own seeded order. Every optimizer step takes the next
-global batch; the same rows make it up however they are split over processes and micro batches.
+global batch; the same rows make it up however they are split over replicas and micro batches.
 Which rows a step takes follows from its number at the same cost for any step, so resuming reads
 nothing that was done.
 """
@@ -51,7 +51,7 @@ class Batch:
 
 
 class BatchPlan:
-    """Rows by step, process and micro batch."""
+    """Rows by step, replica and micro batch."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class BatchPlan:
         seed: int,
         micro_batch: int,
         gradient_accumulation: int,
-        num_processes: int,
+        num_replicas: int,
         group_by_length: bool = False,
     ) -> None:
         """`lengths`: the tokens of each row.
@@ -72,8 +72,8 @@ class BatchPlan:
         self._extent = extent
         self._seed = seed
         self._micro_batch = micro_batch
-        self._num_processes = num_processes
-        self.global_batch = micro_batch * gradient_accumulation * num_processes
+        self._num_replicas = num_replicas
+        self.global_batch = micro_batch * gradient_accumulation * num_replicas
         self._batches_of = lru_cache(maxsize=2)(self._alike if group_by_length else self._in_order)
         self._num_together = BATCHES_GROUPED if group_by_length else 1
 
@@ -93,13 +93,13 @@ class BatchPlan:
         rows = self._batches_of(group)[within]
         return rows[np.argsort(-self._lengths[rows], kind="stable")]
 
-    def micro_batches(self, step: int, rank: int) -> list[Indexes]:
-        """The rows that one process computes in a step, one array for each micro batch.
+    def micro_batches(self, step: int, replica: int) -> list[Indexes]:
+        """The rows that one replica of the model computes in a step, an array for each micro batch.
 
         Neighbours in length are computed together, so that little is padded.
         """
         groups = self.rows_of_step(step).reshape(-1, self._micro_batch)
-        return list(groups[rank :: self._num_processes])
+        return list(groups[replica :: self._num_replicas])
 
     def _in_order(self, group: int) -> Indexes:
         """(num_together, global_batch) rows, pass after pass, each in its own order.

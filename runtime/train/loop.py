@@ -28,6 +28,7 @@ from fsft.runtime.train.model import (
     load_tokenizer,
     num_matmul_parameters,
 )
+from fsft.runtime.train.sequence import SequenceParallel
 from fsft.runtime.train.stop import StopRequest
 from fsft.runtime.train.vision import BatchMaker
 
@@ -53,15 +54,21 @@ class Trainer:
         self.events = EventLog(run.events_file) if self.rank == 0 else None
         folders = [image_folder(source) for source in self.recipe.data.train]
         self.rows = TokenRows(run.data / "train", folders)
-        self.plan = make_plan(self.recipe, self.rows, self.num_processes)
+        parallel = self.recipe.parallel.settled
+        self.sequence = SequenceParallel.of_world(parallel.sequence)
+        self.replica = self.rank // parallel.sequence
+        num_replicas = self.num_processes // parallel.sequence
+        self.plan = make_plan(self.recipe, self.rows, num_replicas)
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
         model = build_model(self.recipe, tokenizer, accelerator)
+        one_row = "flash" in attention_kernel(self.recipe.model, accelerator)
+        self.sequence.divide(model, num_rows=1 if one_row else parallel.micro_batch)
         self.batches = BatchMaker(
             model,
             tokenizer,
             ImageProcessor.load(run.tokenizer),
-            one_row="flash" in attention_kernel(self.recipe.model, accelerator),
+            one_row=one_row,
             always_sees=self.rows.images.any,
         )
         self.num_parameters = sum(p.numel() for p in model.parameters())
@@ -98,8 +105,8 @@ class Trainer:
         # Drawn anew for each step, so that a resumed run goes on with the same random numbers.
         torch.manual_seed((self.recipe.seed << 32) + step * self.num_processes + self.rank)
         batches = [
-            self.batches.collated([self.rows[int(i)] for i in rows])
-            for rows in self.plan.micro_batches(step, self.rank)
+            self.sequence.share(self.batches.collated([self.rows[int(i)] for i in rows]))
+            for rows in self.plan.micro_batches(step, self.replica)
         ]
         totals = self._totals(batches)
         learning_rate = self.engine.get_lr()[0]
@@ -195,7 +202,7 @@ class Trainer:
             )
 
 
-def make_plan(recipe: Recipe, rows: TokenRows, num_processes: int) -> BatchPlan:
+def make_plan(recipe: Recipe, rows: TokenRows, num_replicas: int) -> BatchPlan:
     """The batch plan of a recipe."""
     return BatchPlan(
         rows.lengths,
@@ -203,6 +210,6 @@ def make_plan(recipe: Recipe, rows: TokenRows, num_processes: int) -> BatchPlan:
         seed=recipe.seed,
         micro_batch=recipe.parallel.settled.micro_batch,
         gradient_accumulation=recipe.parallel.settled.gradient_accumulation,
-        num_processes=num_processes,
+        num_replicas=num_replicas,
         group_by_length=recipe.data.group_by_length and not recipe.data.packing,
     )

@@ -149,3 +149,27 @@ def test_an_accelerator_that_is_not_here_is_refused(tmp_path: Path) -> None:
     done = fsft("run", recipe, "--dry-run", cwd=tmp_path)
     assert done.returncode == 3
     assert "hardware" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("parallel.sequence=4",), "2 processes cannot be divided into groups of 4"),
+        (
+            ("parallel.sequence=3", "hardware.devices_per_node=3"),
+            "4 heads cannot be divided by SP 3",
+        ),
+        (
+            ("parallel.sequence=2", "data.sequence_length=97"),
+            "97 tokens cannot be divided by SP 2",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_divided_among_processes_are_refused(
+    tmp_path: Path, settings: tuple[str, ...], reason: str
+) -> None:
+    recipe = write_tiny_recipe(tmp_path)
+    overrides = [argument for value in settings for argument in ("--set", value)]
+    done = fsft("run", recipe, "--dry-run", *overrides, cwd=tmp_path)
+    assert done.returncode == 3
+    assert reason in done.stderr

@@ -57,7 +57,7 @@ def _costs(plan: Plan) -> Table:
     table.caption_justify, table.caption_style = "left", "dim"
     for name in get_args(MethodType):
         job = replace(plan.job, method=method_of(name, RANK))
-        best = make_plan(job, plan.cluster, ALONE).best
+        best = make_plan(job, plan.cluster, {**ALONE, "sequence": 1}).best
         shown = name if name in runs else f"{name} *"
         if best is None:
             table.add_row(shown, "does not fit", "", "", "", "")

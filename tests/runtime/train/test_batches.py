@@ -16,7 +16,7 @@ def plan(
     *,
     micro_batch: int = 1,
     accumulation: int = 1,
-    num_processes: int = 1,
+    num_replicas: int = 1,
     group_by_length: bool = False,
 ) -> BatchPlan:
     return BatchPlan(
@@ -25,7 +25,7 @@ def plan(
         seed=3,
         micro_batch=micro_batch,
         gradient_accumulation=accumulation,
-        num_processes=num_processes,
+        num_replicas=num_replicas,
         group_by_length=group_by_length,
     )
 
@@ -53,21 +53,21 @@ def test_each_pass_reads_every_row_once(lengths: list[int], batch: int) -> None:
 
 @given(LENGTHS)
 def test_the_first_micro_batch_holds_the_longest_row(lengths: list[int]) -> None:
-    first = plan(lengths, micro_batch=2, num_processes=2).micro_batches(1, rank=0)[0]
+    first = plan(lengths, micro_batch=2, num_replicas=2).micro_batches(1, replica=0)[0]
     assert lengths[first[0]] == max(lengths)
 
 
 @given(LENGTHS, st.integers(1, 9))
 def test_a_step_has_the_same_rows_however_they_are_split(lengths: list[int], step: int) -> None:
     whole = sorted(plan(lengths, micro_batch=8).rows_of_step(step).tolist())
-    for micro_batch, accumulation, num_processes in [(1, 8, 1), (2, 1, 4), (2, 2, 2), (4, 1, 2)]:
+    for micro_batch, accumulation, num_replicas in [(1, 8, 1), (2, 1, 4), (2, 2, 2), (4, 1, 2)]:
         split = plan(
             lengths,
             micro_batch=micro_batch,
             accumulation=accumulation,
-            num_processes=num_processes,
+            num_replicas=num_replicas,
         )
-        parts = [split.micro_batches(step, rank) for rank in range(num_processes)]
+        parts = [split.micro_batches(step, replica) for replica in range(num_replicas)]
         assert all(len(part) == accumulation for part in parts)
         assert sorted(int(r) for part in parts for rows in part for r in rows) == whole
 
