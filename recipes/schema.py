@@ -210,6 +210,10 @@ class Settled(NamedTuple):
     activation_checkpointing: str
     sequence: int
 
+    def global_batch(self, num_processes: int) -> int:
+        """Rows in one optimizer step."""
+        return self.micro_batch * self.gradient_accumulation * (num_processes // self.sequence)
+
 
 class Parallel(Table):
     """How the work is spread.

@@ -23,11 +23,8 @@ RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
         f"data.{ONLY_TRAINING}",
         "model",
         "hardware.accelerator",
-        "hardware.nodes",
-        "hardware.devices_per_node",
         "budget",
         "method",
-        "parallel",
         "optimizer",
     ),
     "convert": ("convert",),
@@ -35,6 +32,19 @@ RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
     "report": ("name", "description"),
 }
 """The keys that a stage reads, besides what the stages before it made."""
+
+GLOBAL_BATCH_KEYS = (
+    "hardware.nodes",
+    "hardware.devices_per_node",
+    "parallel.global_batch",
+    "parallel.micro_batch",
+    "parallel.gradient_accumulation",
+    "parallel.sequence",
+)
+"""Of how the work is spread, training depends on the rows of a step alone, which follow from these.
+
+The rest changes nothing in the model: a run goes on with another ZeRO stage.
+"""
 
 
 def recipe_part(stage: Stage, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +60,9 @@ def stages_that_read(key: str) -> Iterator[Stage]:
     """The stages to be done again when the value of a dotted recipe key changes, in order."""
     if _covers(EVAL_DATA, key):
         yield from ("prepare", "evaluate", "report")
+        return
+    if key in GLOBAL_BATCH_KEYS:
+        yield from STAGES[STAGES.index("train") :]
         return
     reads = [any(_covers(part, key) for part in RECIPE_KEYS[stage]) for stage in STAGES]
     if True in reads:

@@ -65,8 +65,13 @@ def _remembered(cache_file: Path) -> dict[str, Any]:
     return known
 
 
-def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
-    """The fingerprint of each stage: its part of the recipe, its files, and the stages before."""
+def stage_fingerprints(
+    recipe: Recipe, inputs: list[Input], global_batch: int | None = None
+) -> dict[Stage, str]:
+    """The fingerprint of each stage: its part of the recipe, its files, and the stages before.
+
+    `global_batch`: rows of a step, which training and what comes after it depend on.
+    """
     document = to_document(recipe)
     _forget_paths(document, inputs)
     learned = {**document, "data": {k: v for k, v in document["data"].items() if k != "eval"}}
@@ -78,7 +83,8 @@ def stage_fingerprints(recipe: Recipe, inputs: list[Input]) -> dict[Stage, str]:
 
     prepare = of("prepare", DATA_LAYOUT, _identities(content))
     # Other eval data does not make another model, so training does not depend on all of prepare.
-    train = of("train", DATA_LAYOUT, _identities(to_learn), recipe_part("prepare", learned))
+    read = (_identities(to_learn), recipe_part("prepare", learned))
+    train = of("train", DATA_LAYOUT, *read, global_batch)
     convert = of("convert", train)
     evaluate = of("evaluate", convert, prepare)
     return {

@@ -145,7 +145,7 @@ def _checked(recipe: Recipe, num_processes: int) -> Recipe:
     """Raises Refused where the batch sizes contradict the global batch."""
     settled, wanted = recipe.parallel.settled, recipe.parallel.global_batch
     replicas = num_processes // settled.sequence
-    product = settled.micro_batch * settled.gradient_accumulation * replicas
+    product = settled.global_batch(num_processes)
     if wanted is not None and wanted != product:
         raise Refused(
             Problem(

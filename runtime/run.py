@@ -26,8 +26,10 @@ from fsft.recipes.writing import to_toml
 from fsft.runtime.context import StageContext
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.fingerprints import Input, find_inputs, stage_fingerprints
+from fsft.runtime.hardware import find_devices
 from fsft.runtime.locking import write_lock
 from fsft.runtime.planning import planned
+from fsft.runtime.resume import require_same_batch
 from fsft.runtime.run_directory import FinishedStage, RunDirectory, exclusive, write_text
 from fsft.runtime.troubles import explain
 
@@ -80,8 +82,8 @@ def plan_run(
     """What has to be done for `recipe`; reads files, changes nothing but remembered hashes.
 
     `first` is done again in any case, with all after it; nothing after `last` is done. Raises
-    Refused when something that the run needs is missing, and when training cannot fit, unless
-    `force`.
+    Refused when something that the run needs is missing and, unless `force`, when training cannot
+    fit, or would begin anew for no other reason than its number of processes.
     """
     problems = missing_inputs(recipe, recipe_folder)
     if runs_folder.exists() and not runs_folder.is_dir():
@@ -91,12 +93,16 @@ def plan_run(
     answer = planned(resolve_paths(recipe, recipe_folder))
     recipe = answer.recipe
     inputs = find_inputs(recipe, runs_folder / ".file-hashes.json")
-    prints = stage_fingerprints(recipe, inputs)
+    num_processes = find_devices(recipe.hardware).num_processes
+    global_batch = recipe.parallel.settled.global_batch(num_processes)
+    prints = stage_fingerprints(recipe, inputs, global_batch)
     run = RunDirectory(runs_folder / f"{recipe.name}-{prints['train'][:8]}")
     stages = list(_plan_stages(run, prints, first, last))
     plan = RunPlan(run, recipe, inputs, prints, stages, answer.expected)
-    if answer.trouble and "train" in plan.needed and not force:
-        raise Refused(answer.trouble)
+    if "train" in plan.needed and not force:
+        if answer.trouble:
+            raise Refused(answer.trouble)
+        require_same_batch(run, recipe, num_processes)
     return plan
 
 

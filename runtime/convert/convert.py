@@ -15,7 +15,7 @@ from fsft.runtime.convert.weights import checkpoint_weights
 from fsft.runtime.data.chat_template import turn_ends
 from fsft.runtime.data.images.processor import copy_processor_files
 from fsft.runtime.run_directory import replacing_folder, write_json
-from fsft.runtime.train.checkpoints import latest_checkpoint
+from fsft.runtime.train.marks import latest_checkpoint
 
 
 def convert(context: StageContext) -> str:
@@ -27,18 +27,21 @@ def convert(context: StageContext) -> str:
         )
     with replacing_folder(context.run.model) as folder:
         config = _write_config_and_tokenizer(context, folder)
-        num_bytes = _write_weights(context, context.run.checkpoints / mark.tag, config, folder)
+        checkpoint = context.run.checkpoints / mark.tag
+        weights = checkpoint_weights(checkpoint, zero_stage=mark.zero)
+        num_bytes = _write_weights(context, weights, config, folder)
     return f"step {mark.step}, {format_gib(num_bytes)} of {context.recipe.convert.dtype} weights"
 
 
-def _write_weights(context: StageContext, checkpoint: Path, config: Any, folder: Path) -> int:
+def _write_weights(
+    context: StageContext, weights: dict[str, Any], config: Any, folder: Path
+) -> int:
     """Sharded safetensors with an index; returns the bytes written."""
     import torch
     from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
 
     dtype = getattr(torch, context.recipe.convert.dtype)
-    weights = checkpoint_weights(checkpoint, zero_stage=context.recipe.parallel.settled.zero)
     for name in _tied_names(config):
         weights.pop(name, None)
     shapes = {

@@ -10,8 +10,13 @@ from fsft.runtime.train.activation_checkpointing import apply_checkpointing
 from fsft.runtime.train.optimizer import make_optimizer, schedule_maker
 
 
-def make_engine(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> Any:
-    """The model, its optimizer and schedule, spread over all processes."""
+def make_engine(
+    model: torch.nn.Module, recipe: Recipe, total_steps: int, *, load_universal: bool = False
+) -> Any:
+    """The model, its optimizer and schedule, spread over all processes.
+
+    `load_universal`: the checkpoint to come was saved in another layout, and is converted.
+    """
     import deepspeed
 
     apply_checkpointing(model, recipe.parallel.settled.activation_checkpointing)
@@ -19,7 +24,10 @@ def make_engine(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> Any
         model=model,
         optimizer=make_optimizer(model, recipe.optimizer),
         lr_scheduler=schedule_maker(recipe.optimizer, total_steps),
-        config=deepspeed_config(recipe),
+        config={
+            **deepspeed_config(recipe),
+            "checkpoint": {"load_universal": load_universal},
+        },
         dist_init_required=False,
     )
     return engine

@@ -22,6 +22,7 @@ from fsft.runtime.train.checkpoints import load_checkpoint, save_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
 from fsft.runtime.train.engine import gradient_step, make_engine
 from fsft.runtime.train.loss import loss_of
+from fsft.runtime.train.marks import latest_checkpoint, needs_conversion
 from fsft.runtime.train.model import (
     attention_kernel,
     build_model,
@@ -77,8 +78,17 @@ class Trainer:
         self.num_layers = text.num_hidden_layers
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.attention_width = head_dim * text.num_attention_heads
-        self.engine = make_engine(model, self.recipe, self.total_steps)
-        self.step = load_checkpoint(self.engine, run.checkpoints)
+        self.engine = make_engine(
+            model,
+            self.recipe,
+            self.total_steps,
+            load_universal=needs_conversion(
+                latest_checkpoint(run.checkpoints), self.recipe, self.num_processes
+            ),
+        )
+        self.step = load_checkpoint(
+            self.engine, run.checkpoints, self.recipe, self.plan.global_batch
+        )
 
     def train(self, stop: StopRequest) -> None:
         """All steps that are left; ends early, with a checkpoint, when asked to stop."""
@@ -167,9 +177,12 @@ class Trainer:
 
     def _save(self) -> int:
         start = time.perf_counter()
-        keep_last = self.recipe.checkpoint.keep_last
         path = save_checkpoint(
-            self.engine, self.run.checkpoints, step=self.step, keep_last=keep_last
+            self.engine,
+            self.run.checkpoints,
+            step=self.step,
+            global_batch=self.plan.global_batch,
+            keep_last=self.recipe.checkpoint.keep_last,
         )
         if self.events:
             self.events.write(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.train.checkpoints import latest_checkpoint
+from fsft.runtime.train.marks import latest_checkpoint
 from tests.support import (
     QUESTIONS,
     TINY_RECIPE,

@@ -17,7 +17,7 @@ from fsft.recipes.events import Event, Step, TrainStarted
 from fsft.recipes.stages import STAGES
 from fsft.runtime.convert.weights import checkpoint_weights
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.train.checkpoints import latest_checkpoint
+from fsft.runtime.train.marks import latest_checkpoint
 from tests.support import (
     QUESTIONS,
     events_of,
@@ -261,6 +261,24 @@ def test_a_stopped_training_goes_on_to_the_same_bits(
     assert again.returncode == 0, again.stderr
     assert f"resumes at step {last + 1}" in again.stderr
     assert_same_training(run, undisturbed)
+
+
+def test_a_stopped_run_goes_on_with_another_number_of_processes_and_the_same_rows_a_step(
+    tmp_path: Path,
+) -> None:
+    write_tiny_recipe(tmp_path)
+    process, run = start_and_wait_for_step(tmp_path, 5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    one = (*LONG, "--set", "hardware.devices_per_node=1")
+    refused = fsft("run", "tiny.toml", *one, cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "--set parallel.micro_batch=1 --set parallel.gradient_accumulation=2" in refused.stderr
+    keeps = ("--set", "parallel.gradient_accumulation=2", "--set", "parallel.zero=2")
+    again = fsft("run", "tiny.toml", *one, *keeps, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert only_run(tmp_path) == run
+    assert [step.step for step in steps_in(run)] == list(range(1, 401))
 
 
 def test_ctrl_c_saves_and_exits_with_130(tmp_path: Path) -> None:

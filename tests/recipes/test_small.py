@@ -111,6 +111,8 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys(document: dict[str, 
         ("description", STAGES[4:]),
         ("serve.port", ()),
         ("checkpoint.every", ()),
+        ("parallel.zero", ()),
+        ("parallel.micro_batch", STAGES[1:]),
     ],
 )
 def test_a_changed_key_asks_for_its_stage_and_all_after_it(

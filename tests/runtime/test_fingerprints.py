@@ -54,6 +54,8 @@ def changed(folder: Path, change: Callable[[], object], *overrides: str) -> set[
         ("evaluate.samples=1", {"evaluate", "report"}),
         ('description="why"', {"report"}),
         ("checkpoint.every=1", set()),
+        ("parallel.zero=2", set()),
+        ("parallel.micro_batch=2", {"train", "convert", "evaluate", "report"}),
         ("serve.port=81", set()),
     ],
 )

@@ -18,7 +18,7 @@ from fsft.runtime.convert.weights import checkpoint_weights
 from fsft.runtime.data.prepare import prepare
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.train.checkpoints import latest_checkpoint
+from fsft.runtime.train.marks import latest_checkpoint
 from tests.support import steps_in, write_tiny_recipe
 
 STEPS = "budget.steps=3"
@@ -33,13 +33,31 @@ def trained(
     write_recipe: Callable[[Path], Path] = write_tiny_recipe,
 ) -> RunDirectory:
     """A run that is prepared and trained with `num_processes`, by the real training program."""
-    folder.mkdir()
+    run = prepared(folder, *overrides, write_recipe=write_recipe)
+    train_with(run, num_processes)
+    return run
+
+
+def prepared(
+    folder: Path,
+    *overrides: str,
+    write_recipe: Callable[[Path], Path] = write_tiny_recipe,
+    prepare_data: bool = True,
+) -> RunDirectory:
+    """A run that is ready to be trained; without `prepare_data` only its recipe is written."""
+    folder.mkdir(exist_ok=True)
     recipe_file = write_recipe(folder)
     recipe = resolve_paths(read_recipe(recipe_file, [STEPS, CALM, *overrides]), folder)
     run = RunDirectory(folder / "run")
-    events = EventLog(run.events_file)
-    prepare(StageContext("prepare", recipe, run, events, fingerprint=""))
+    if prepare_data:
+        events = EventLog(run.events_file)
+        prepare(StageContext("prepare", recipe, run, events, fingerprint=""))
     run.recipe_file.write_text(to_toml(recipe))
+    return run
+
+
+def train_with(run: RunDirectory, num_processes: int, *, fails: bool = False) -> str:
+    """Train by the real training program; returns the log of the first process."""
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
         *("--nproc-per-node", str(num_processes), "-m", "fsft.runtime.train", run.path, "cpu"),
@@ -48,14 +66,15 @@ def trained(
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
-    assert done.returncode == 0, (run.logs / "rank-0.log").read_text()[-3000:]
-    return run
+    log = (run.logs / "rank-0.log").read_text()
+    assert (done.returncode != 0) == fails, log[-3000:]
+    return log
 
 
-def weights_of(run: RunDirectory, zero: int) -> dict[str, torch.Tensor]:
+def weights_of(run: RunDirectory) -> dict[str, torch.Tensor]:
     mark = latest_checkpoint(run.checkpoints)
     assert mark
-    weights = checkpoint_weights(run.checkpoints / mark.tag, zero_stage=zero)
+    weights = checkpoint_weights(run.checkpoints / mark.tag, zero_stage=mark.zero)
     return {name: weight.contiguous().float() for name, weight in weights.items()}
 
 
@@ -107,7 +126,7 @@ def test_a_split_of_the_same_batch_gives_the_same_losses_norms_and_weights(
         num_processes=num_processes,
     )
     assert_same_training(steps_in(reference.path), steps_in(run.path), tolerance=2e-5)
-    expected, found = weights_of(reference, 0), weights_of(run, zero)
+    expected, found = weights_of(reference), weights_of(run)
     for name, weight in found.items():
         torch.testing.assert_close(weight, expected[name], atol=2e-5, rtol=2e-4, msg=name)
 

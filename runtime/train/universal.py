@@ -1,0 +1,146 @@
+"""A checkpoint in DeepSpeed's universal format, which any number of processes and stage can load.
+
+DeepSpeed's own converter leaves out what another stage needs; that is added here. A folder for each
+parameter holds its weight and moments whole, in float32: 12 bytes a parameter.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+PARAMETER_NAMES = "parameter_names"
+"""In a checkpoint of ZeRO 0: names in the optimizer's order, which it keeps its state by."""
+
+
+def to_universal(checkpoint: Path, target: Path, *, zero_stage: int) -> None:
+    """Write the checkpoint, saved at `zero_stage`, into the folder `target` in universal format."""
+    if zero_stage == 0:
+        step, groups = _from_whole(checkpoint, target)
+    else:
+        step, groups = _from_shards(checkpoint, target)
+    _complete(checkpoint, target, step, groups)
+
+
+def load_universal(engine: Any, folder: Path) -> None:
+    """Load what to_universal wrote into an engine that was made for it, of any ZeRO stage."""
+    if engine.zero_optimization_stage() == 0:
+        _load_into_plain(engine, folder)
+        return
+    optimizer = engine.optimizer
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    engine.load_checkpoint(str(folder.parent), tag=folder.name)
+    # Stage 3 takes the settings of the first group for all of them, and one tensor as everybody's
+    # step, which AdamW then counts up once for each group.
+    for group, decay in zip(optimizer.param_groups, decays, strict=True):
+        group["weight_decay"] = decay
+    for state in optimizer.optimizer.state.values():
+        state["step"] = state["step"].clone()
+
+
+def parameter_names(engine: Any) -> list[str]:
+    """The names of an engine's parameters in the order of its optimizer, of ZeRO 0."""
+    names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
+    return [names[id(p)] for group in engine.optimizer.param_groups for p in group["params"]]
+
+
+_STATES = ("fp32", "exp_avg", "exp_avg_sq")
+# Stages 0 to 2 look for the one, stage 3 for the other.
+_PROGRESS_FILES = ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_model_states.pt")
+
+
+def _from_whole(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """Convert ZeRO 0; returns the optimizer's step and its parameter groups."""
+    saved = _load(checkpoint / _PROGRESS_FILES[0])
+    optimizer = saved["optimizer"]
+    for index, name in enumerate(saved[PARAMETER_NAMES]):
+        state = optimizer["state"][index]
+        for key, value in [("fp32", saved["module"][name]), *((k, state[k]) for k in _STATES[1:])]:
+            _save({"param": value.float().clone()}, target / "zero" / name / f"{key}.pt")
+    return optimizer["state"][0]["step"], optimizer["param_groups"]
+
+
+def _from_shards(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """Convert ZeRO 1 to 3; returns the optimizer's step and its parameter groups."""
+    from deepspeed.checkpoint.ds_to_universal import main
+
+    main(
+        SimpleNamespace(
+            input_folder=str(checkpoint),
+            output_folder=str(target),
+            # A process of a training run is not to be forked.
+            num_extract_workers=1,
+            num_merge_workers=1,
+            keep_temp_folder=False,
+            strict=True,
+            inject_missing_state=True,
+        )
+    )
+    optimizer = _load(target / "zero" / "optimizer_state.pt")
+    groups: list[dict[str, Any]] = optimizer["param_groups"]
+    known = next((target / "zero").glob("*/step.pt"), None)
+    if known is not None:
+        return _load(known), groups
+    return optimizer["optimizer_state_dict"]["state"][0]["step"], groups
+
+
+def _complete(checkpoint: Path, target: Path, step: Any, groups: list[dict[str, Any]]) -> None:
+    """Add what each stage wants to find: the step in its place, groups, and the schedule."""
+    from deepspeed import __version__
+
+    for folder in (path.parent for path in (target / "zero").glob("*/exp_avg.pt")):
+        _save(step, folder / "step.pt")
+        for file in (folder / f"{key}.pt" for key in _STATES):
+            # From stage 3 they come bare, which the other stages do not read.
+            if not isinstance(value := _load(file), dict):
+                _save({"param": value}, file)
+    _save(
+        {
+            "ds_version": __version__,
+            "param_groups": groups,
+            "optimizer_state_dict": {"state": {0: {"step": step}}, "param_groups": groups},
+        },
+        target / "zero" / "optimizer_state.pt",
+    )
+    progress = _load(next(checkpoint.glob("*_model_states.pt")))
+    progress = {key: value for key, value in progress.items() if key not in _ELSEWHERE}
+    for name in _PROGRESS_FILES:
+        _save({**progress, "module": {}, "optimizer": None}, target / name)
+
+
+_ELSEWHERE = ("module", "optimizer", "param_shapes", PARAMETER_NAMES)
+
+
+def _load_into_plain(engine: Any, folder: Path) -> None:
+    """ZeRO 0 in float32, which DeepSpeed does not load this format into."""
+    import torch
+
+    for name, parameter in engine.module.named_parameters():
+        parts = folder / "zero" / name
+        states = {key: _load(parts / f"{key}.pt")["param"] for key in _STATES}
+        with torch.no_grad():
+            parameter.copy_(states.pop("fp32").view_as(parameter))
+        engine.optimizer.state[parameter] = {
+            "step": _load(parts / "step.pt").clone(),
+            **{key: value.view_as(parameter).to(parameter) for key, value in states.items()},
+        }
+    progress = _load(folder / _PROGRESS_FILES[0])
+    engine.lr_scheduler.load_state_dict(progress["lr_scheduler"])
+    for group, rate in zip(
+        engine.optimizer.param_groups, engine.lr_scheduler.get_last_lr(), strict=True
+    ):
+        group["lr"] = rate
+    engine.global_steps = progress["global_steps"]
+    engine.global_samples = progress["global_samples"]
+
+
+def _load(path: Path) -> Any:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+def _save(value: Any, path: Path) -> None:
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(value, path)
