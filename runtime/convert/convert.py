@@ -5,6 +5,7 @@ optimizer, and at most one shard of weights is in memory besides the mapped chec
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,31 @@ from fsft.runtime.convert.weights import checkpoint_weights
 from fsft.runtime.data.chat_template import turn_ends
 from fsft.runtime.data.images.processor import copy_processor_files
 from fsft.runtime.run_directory import replacing_folder, write_json
-from fsft.runtime.train.marks import latest_checkpoint
+from fsft.runtime.train.marks import CheckpointMark, damaged_checkpoints, latest_checkpoint
 
 
 def convert(context: StageContext) -> str:
     """Write weights, config, tokenizer and generation config to the run's model folder."""
-    mark = latest_checkpoint(context.run.checkpoints)
-    if mark is None:
-        raise Refused(
-            Problem(file=str(context.run.checkpoints), reason="holds no whole checkpoint.")
-        )
+    mark = _newest(context.run.checkpoints)
     with replacing_folder(context.run.model) as folder:
         config = _write_config_and_tokenizer(context, folder)
         checkpoint = context.run.checkpoints / mark.tag
         weights = checkpoint_weights(checkpoint, zero_stage=mark.zero)
         num_bytes = _write_weights(context, weights, config, folder)
     return f"step {mark.step}, {format_gib(num_bytes)} of {context.recipe.convert.dtype} weights"
+
+
+def _newest(checkpoints: Path) -> CheckpointMark:
+    """The newest checkpoint; a damaged one is not passed over in silence."""
+    mark = latest_checkpoint(checkpoints)
+    if damaged := damaged_checkpoints(checkpoints):
+        example = "--from train trains it again"
+        if mark:
+            example += f"; or delete its folder, and {mark.tag}, which is whole, is converted"
+        raise Refused(*(replace(problem, example=example) for problem in damaged))
+    if mark is None:
+        raise Refused(Problem(file=str(checkpoints), reason="holds no checkpoint."))
+    return mark
 
 
 def _write_weights(

@@ -1,23 +1,31 @@
-"""Checkpoints: DeepSpeed writes them, `latest.json` names the newest whole one."""
+"""Saving checkpoints, by DeepSpeed, and loading them."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
+from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 
+from fsft.recipes.fingerprint import fingerprint
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
-from fsft.runtime.run_directory import write_json
 from fsft.runtime.train.marks import (
     CheckpointMark,
+    damaged_checkpoints,
     latest_checkpoint,
     needs_conversion,
     other_global_batch,
+)
+from fsft.runtime.train.publish import (
+    publish,
+    remove_newer,
+    remove_remains,
+    sync,
+    writing_name,
 )
 from fsft.runtime.train.universal import (
     PARAMETER_NAMES,
@@ -32,40 +40,56 @@ def save_checkpoint(
 ) -> Path:
     """Save weights, optimizer and schedule on all processes; returns the checkpoint's folder.
 
-    Only when every process has its part on disk does `latest.json` name the new checkpoint; only
-    then are old ones deleted. A kill at any instant leaves a whole one.
+    It takes its place only when every process has its part on disk; only then are old ones deleted.
     """
     zero = engine.zero_optimization_stage()
     mark = CheckpointMark(
-        step=step, num_processes=dist.get_world_size(), zero=zero, global_batch=global_batch
+        step=step,
+        num_processes=dist.get_world_size(),
+        zero=zero,
+        global_batch=global_batch,
+        model=_model_of(engine),
     )
     names = {} if zero else {PARAMETER_NAMES: parameter_names(engine)}
-    engine.save_checkpoint(str(folder), tag=mark.tag, save_latest=False, client_state=names)
-    path = folder / mark.tag
+    engine.checkpoint_engine = DurableFiles()
+    engine.save_checkpoint(
+        str(folder), tag=writing_name(mark), save_latest=False, client_state=names
+    )
     dist.barrier()
     if dist.get_rank() == 0:
-        for file in path.iterdir():
-            _sync(file)
-        write_json(folder / "latest.json", asdict(mark))
-        for old in sorted(folder.glob("step-*"))[:-keep_last]:
-            if old != path:
-                shutil.rmtree(old)
+        publish(folder, mark, keep_last=keep_last)
     dist.barrier()
-    return path
+    return folder / mark.tag
 
 
 def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int) -> int:
-    """Load the newest checkpoint, if there is one; returns its step, else 0.
+    """Load the newest whole checkpoint, if there is one; returns its step, else 0.
 
     One that was saved by another number of processes or at another ZeRO stage is converted first.
-    Raises Refused where it was trained with another global batch.
+    Damaged ones after it are deleted. Raises Refused where none is whole, where it holds another
+    model, and where it was trained with another global batch.
     """
-    mark = latest_checkpoint(folder)
+    mark, damaged = latest_checkpoint(folder), damaged_checkpoints(folder)
+    if mark is None and damaged:
+        again = f"put the file back, or delete {folder} to begin anew"
+        raise Refused(*damaged, Problem(reason="no checkpoint is whole.", example=again))
+    dist.barrier()
     if dist.get_rank() == 0:
-        _remove_partial(folder, mark)
+        remove_remains(folder)
+        if mark:
+            remove_newer(folder, mark)
     dist.barrier()
     if mark is None:
         return 0
+    if mark.model != _model_of(engine):
+        raise Refused(
+            Problem(
+                file=str(folder / mark.tag),
+                reason="holds another model than the recipe's: its parameters have other names or "
+                "shapes. Nothing was loaded or changed.",
+                example=f"move {folder} away, and training begins anew",
+            )
+        )
     if mark.global_batch != global_batch:
         raise Refused(other_global_batch(folder / mark.tag, mark, recipe, dist.get_world_size()))
     if not needs_conversion(mark, recipe, dist.get_world_size()):
@@ -101,13 +125,16 @@ def _converted(folder: Path, mark: CheckpointMark) -> Iterator[Path]:
         shutil.rmtree(scratch)
 
 
-def _remove_partial(folder: Path, mark: CheckpointMark | None) -> None:
-    """Delete what a kill or a full disk left of a checkpoint that never became whole."""
-    for path in folder.glob("step-*"):
-        if mark is None or path.name > mark.tag:
-            shutil.rmtree(path)
+def _model_of(engine: Any) -> str:
+    # At ZeRO 3 a parameter is empty, and tells its shape apart.
+    shapes = {n: list(getattr(p, "ds_shape", p.shape)) for n, p in engine.module.named_parameters()}
+    return fingerprint(shapes)
 
 
-def _sync(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
+class DurableFiles(TorchCheckpointEngine):
+    """What DeepSpeed writes files of a checkpoint by; each is on disk when it returns."""
+
+    def save(self, state_dict: dict[str, Any], path: str) -> None:
+        """Write one file."""
+        torch.save(state_dict, path)
+        sync(Path(path))

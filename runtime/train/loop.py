@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from fsft.recipes.events import CheckpointSaved, Step, TrainFinished, TrainStarted
+from fsft.recipes.events import CheckpointSaved, Step, TrainFinished, TrainStarted, Warned
 from fsft.recipes.planner.flops import training_flops
 from fsft.recipes.problems import RunFailed
 from fsft.recipes.schema import Recipe
@@ -22,7 +22,7 @@ from fsft.runtime.train.checkpoints import load_checkpoint, save_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
 from fsft.runtime.train.engine import gradient_step, make_engine
 from fsft.runtime.train.loss import loss_of
-from fsft.runtime.train.marks import latest_checkpoint, needs_conversion
+from fsft.runtime.train.marks import damaged_checkpoints, latest_checkpoint, needs_conversion
 from fsft.runtime.train.model import (
     attention_kernel,
     build_model,
@@ -86,6 +86,7 @@ class Trainer:
                 latest_checkpoint(run.checkpoints), self.recipe, self.num_processes
             ),
         )
+        self._tell_damage()
         self.step = load_checkpoint(
             self.engine, run.checkpoints, self.recipe, self.plan.global_batch
         )
@@ -193,6 +194,13 @@ class Trainer:
                 )
             )
         return self.step
+
+    def _tell_damage(self) -> None:
+        latest = latest_checkpoint(self.run.checkpoints)
+        if self.events and latest:
+            for problem in damaged_checkpoints(self.run.checkpoints):
+                message = f"{problem} Training goes on from {latest.tag}, which is whole."
+                self.events.write(Warned(message=message))
 
     def _tell_start(self) -> None:
         dtype = torch.bfloat16 if self.recipe.model.dtype == "bfloat16" else torch.float32

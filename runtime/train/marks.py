@@ -1,11 +1,15 @@
-"""What is known of checkpoints without reading them, and which can be gone on from."""
+"""What is known of checkpoints without reading them: which are whole, and can be gone on from."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe, Settled
+
+MARK = "checkpoint.json"
+"""The file of a checkpoint that says what is in it; the last to be written."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +22,64 @@ class CheckpointMark:
     """The ZeRO stage that it was saved at."""
     global_batch: int
     """Rows of each step before it."""
+    model: str
+    """A fingerprint of the names and shapes of its parameters."""
+    files: dict[str, int] = field(default_factory=dict)
+    """The bytes of each file."""
 
     @property
     def tag(self) -> str:
         """The name of its folder."""
         return f"step-{self.step:08d}"
 
+    def as_json(self) -> dict[str, Any]:
+        """What is written to its folder."""
+        return asdict(self)
+
 
 def latest_checkpoint(folder: Path) -> CheckpointMark | None:
-    """The newest whole checkpoint; None before the first."""
-    mark = folder / "latest.json"
-    return CheckpointMark(**json.loads(mark.read_text())) if mark.exists() else None
+    """The newest whole checkpoint; None where there is none."""
+    return next(iter(whole_checkpoints(folder)), None)
+
+
+def whole_checkpoints(folder: Path) -> list[CheckpointMark]:
+    """All of a folder, the newest first."""
+    return [_mark_of(path) for path in _newest_first(folder) if damage_of(path) is None]
+
+
+def damaged_checkpoints(folder: Path) -> list[Problem]:
+    """What is wrong with each checkpoint that is newer than the newest whole one."""
+    latest = latest_checkpoint(folder)
+    damages = (
+        damage_of(path)
+        for path in _newest_first(folder)
+        if latest is None or path.name > latest.tag
+    )
+    return [damage for damage in damages if damage]
+
+
+def damage_of(path: Path) -> Problem | None:
+    """Why a checkpoint's folder is not whole; files are measured, not read."""
+    try:
+        files = _mark_of(path).files
+    except (OSError, ValueError, TypeError):
+        return Problem(file=str(path / MARK), reason="is missing or broken.")
+    for name, num_bytes in files.items():
+        file = path / name
+        if not file.exists():
+            return Problem(file=str(file), reason="is missing.")
+        if (found := file.stat().st_size) != num_bytes:
+            reason = f"has {found} bytes and was saved with {num_bytes}: it is damaged."
+            return Problem(file=str(file), reason=reason)
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _mark_of(path: Path) -> CheckpointMark:
+    return CheckpointMark(**json.loads((path / MARK).read_text()))
 
 
 def needs_conversion(mark: CheckpointMark | None, recipe: Recipe, num_processes: int) -> bool:
