@@ -288,6 +288,8 @@ class Checkpoint(Table):
     """Optimizer steps between checkpoints; one is always saved at the end and on a stop."""
     keep_last: int = Field(default=2, ge=1, examples=[2])
     """Checkpoints kept; older ones are deleted once a newer one is whole."""
+    background: bool = Field(default=True, examples=[True])
+    """Write while training goes on, from a copy in host memory as large as the checkpoint."""
 
 
 class Convert(Table):

@@ -1,18 +1,17 @@
 """Saving checkpoints, by DeepSpeed, and loading them."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
-from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 
 from fsft.recipes.fingerprint import fingerprint
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Recipe
+from fsft.recipes.schema import Checkpoint, Recipe
+from fsft.runtime.train.background import Background, LaterFiles
 from fsft.runtime.train.marks import (
     CheckpointMark,
     damaged_checkpoints,
@@ -24,7 +23,6 @@ from fsft.runtime.train.publish import (
     publish,
     remove_newer,
     remove_remains,
-    sync,
     writing_name,
 )
 from fsft.runtime.train.universal import (
@@ -35,31 +33,57 @@ from fsft.runtime.train.universal import (
 )
 
 
-def save_checkpoint(
-    engine: Any, folder: Path, *, step: int, global_batch: int, keep_last: int
-) -> Path:
-    """Save weights, optimizer and schedule on all processes; returns the checkpoint's folder.
+class Saver:
+    """Saves checkpoints on all processes, in the background or not."""
 
-    It takes its place only when every process has its part on disk; only then are old ones deleted.
-    """
-    zero = engine.zero_optimization_stage()
-    mark = CheckpointMark(
-        step=step,
-        num_processes=dist.get_world_size(),
-        zero=zero,
-        global_batch=global_batch,
-        model=_model_of(engine),
-    )
-    names = {} if zero else {PARAMETER_NAMES: parameter_names(engine)}
-    engine.checkpoint_engine = DurableFiles()
-    engine.save_checkpoint(
-        str(folder), tag=writing_name(mark), save_latest=False, client_state=names
-    )
-    dist.barrier()
-    if dist.get_rank() == 0:
-        publish(folder, mark, keep_last=keep_last)
-    dist.barrier()
-    return folder / mark.tag
+    def __init__(self, engine: Any, folder: Path, settings: Checkpoint) -> None:
+        """All processes make one at the same time."""
+        self._engine, self._folder, self._settings = engine, folder, settings
+        # The thread that writes agrees with those of other processes apart from training.
+        self._writers = dist.new_group(backend="gloo")
+        self._background = Background()
+
+    def save(self, *, step: int, global_batch: int, when_whole: Callable[[Path], None]) -> None:
+        """Save weights, optimizer and schedule.
+
+        The checkpoint takes its place when every process has its part on disk; then the first
+        process calls `when_whole` with its folder. Raises what went wrong with the one before.
+        """
+        self._background.wait()
+        engine, folder = self._engine, self._folder
+        zero = engine.zero_optimization_stage()
+        mark = CheckpointMark(
+            step=step,
+            num_processes=dist.get_world_size(),
+            zero=zero,
+            global_batch=global_batch,
+            model=_model_of(engine),
+        )
+        names = {} if zero else {PARAMETER_NAMES: parameter_names(engine)}
+        engine.checkpoint_engine = files = LaterFiles(copied=self._settings.background)
+        engine.save_checkpoint(
+            str(folder), tag=writing_name(mark), save_latest=False, client_state=names
+        )
+
+        def finish() -> None:
+            files.write()
+            dist.barrier(group=self._writers)
+            if dist.get_rank() == 0:
+                when_whole(publish(folder, mark, keep_last=self._settings.keep_last))
+
+        if self._settings.background:
+            self._background.start(finish)
+        else:
+            finish()
+            dist.barrier()
+
+    def check(self) -> None:
+        """Raises what went wrong in the background."""
+        self._background.check()
+
+    def wait(self) -> None:
+        """Until all is saved; raises what went wrong."""
+        self._background.wait()
 
 
 def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int) -> int:
@@ -129,12 +153,3 @@ def _model_of(engine: Any) -> str:
     # At ZeRO 3 a parameter is empty, and tells its shape apart.
     shapes = {n: list(getattr(p, "ds_shape", p.shape)) for n, p in engine.module.named_parameters()}
     return fingerprint(shapes)
-
-
-class DurableFiles(TorchCheckpointEngine):
-    """What DeepSpeed writes files of a checkpoint by; each is on disk when it returns."""
-
-    def save(self, state_dict: dict[str, Any], path: str) -> None:
-        """Write one file."""
-        torch.save(state_dict, path)
-        sync(Path(path))

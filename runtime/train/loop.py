@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -18,7 +20,7 @@ from fsft.runtime.event_log import EventLog
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.ahead import made_ahead
 from fsft.runtime.train.batches import Batch, BatchPlan
-from fsft.runtime.train.checkpoints import load_checkpoint, save_checkpoint
+from fsft.runtime.train.checkpoints import Saver, load_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
 from fsft.runtime.train.engine import gradient_step, make_engine
 from fsft.runtime.train.loss import loss_of
@@ -90,6 +92,7 @@ class Trainer:
         self.step = load_checkpoint(
             self.engine, run.checkpoints, self.recipe, self.plan.global_batch
         )
+        self.saver = Saver(self.engine, run.checkpoints, self.recipe.checkpoint)
 
     def train(self, stop: StopRequest) -> None:
         """All steps that are left; ends early, with a checkpoint, when asked to stop."""
@@ -97,12 +100,16 @@ class Trainer:
         asked = False
         saved = self.step
         self.engine.train()
-        while self.step < self.total_steps and not asked:
-            asked = self._one_step(stop)
-            if self.step % self.recipe.checkpoint.every == 0:
-                saved = self._save()
-        if saved != self.step:
-            self._save()
+        try:
+            while self.step < self.total_steps and not asked:
+                asked = self._one_step(stop)
+                self.saver.check()
+                if self.step % self.recipe.checkpoint.every == 0:
+                    saved = self._save()
+            if saved != self.step:
+                self._save()
+        finally:
+            self.saver.wait()
         memory: list[int] = [0] * self.num_processes
         dist.all_gather_object(memory, peak_memory_bytes())
         if self.events:
@@ -177,23 +184,20 @@ class Trainer:
             )
 
     def _save(self) -> int:
-        start = time.perf_counter()
-        path = save_checkpoint(
-            self.engine,
-            self.run.checkpoints,
-            step=self.step,
-            global_batch=self.plan.global_batch,
-            keep_last=self.recipe.checkpoint.keep_last,
-        )
-        if self.events:
-            self.events.write(
-                CheckpointSaved(
-                    step=self.step,
-                    path=str(path.relative_to(self.run.path)),
-                    seconds=time.perf_counter() - start,
-                )
-            )
-        return self.step
+        start, step = time.perf_counter(), self.step
+        waited = Future[float]()
+
+        def tell(path: Path) -> None:
+            # Written in the foreground, training has waited until now.
+            background = self.recipe.checkpoint.background
+            seconds = waited.result() if background else time.perf_counter() - start
+            if self.events:
+                place = str(path.relative_to(self.run.path))
+                self.events.write(CheckpointSaved(step=step, path=place, seconds=seconds))
+
+        self.saver.save(step=step, global_batch=self.plan.global_batch, when_whole=tell)
+        waited.set_result(time.perf_counter() - start)
+        return step
 
     def _tell_damage(self) -> None:
         latest = latest_checkpoint(self.run.checkpoints)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fsft.recipes.events import read_events, steps_of
+from fsft.recipes.events import CheckpointSaved, read_events, steps_of
 from fsft.recipes.files import read_recipe
 from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.schema import Recipe
@@ -44,21 +44,27 @@ def main() -> None:
         print(f"fsft     {result['fsft_tokens_per_second']:8,.0f} tokens/s")
         print(f"Trainer  {result['trainer_tokens_per_second']:8,.0f} tokens/s")
         print(f"ratio    {result['ratio']:8.2f}")
+        print(f"saving   {result['checkpoint_stall']:8.1%} of a step waits for a checkpoint")
 
 
 def measure(rounds: int, overrides: list[str]) -> dict[str, float]:
-    """Tokens per second of both, padding not counted, medians over rounds."""
+    """Tokens per second of both, padding not counted, and what a checkpoint stalls training.
+
+    The stall is a share of a mean step, of the checkpoint at the end; all are medians over rounds.
+    """
     with tempfile.TemporaryDirectory() as folder:
         run = _prepared(Path(folder) / "run", overrides)
-        own, trainer = [], []
+        own, stalls, trainer = [], [], []
         for _ in range(rounds):
             own.append(_fsft(run))
+            stalls.append(_stall(run))
             trainer.append(_trainer(run))
     fsft_speed, trainer_speed = statistics.median(own), statistics.median(trainer)
     return {
         "fsft_tokens_per_second": fsft_speed,
         "trainer_tokens_per_second": trainer_speed,
         "ratio": fsft_speed / trainer_speed,
+        "checkpoint_stall": statistics.median(stalls),
     }
 
 
@@ -83,6 +89,13 @@ def _fsft(run: RunDirectory) -> float:
     _torchrun(run.recipe(), "-m", "fsft.runtime.train", str(run.path), "cpu")
     steps = steps_of(read_events(run.events_file))[WARMUP:]
     return sum(step.tokens for step in steps) / sum(step.seconds for step in steps)
+
+
+def _stall(run: RunDirectory) -> float:
+    events = list(read_events(run.events_file))
+    steps = steps_of(iter(events))[WARMUP:]
+    saves = [event.seconds for event in events if isinstance(event, CheckpointSaved)]
+    return statistics.mean(saves) / statistics.mean(step.seconds for step in steps)
 
 
 def _trainer(run: RunDirectory) -> float:
