@@ -55,7 +55,7 @@ def planned(recipe: Recipe) -> Planned:
             ),
         ) from error
     devices = find_devices(recipe.hardware)
-    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.num_processes})
+    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.per_node})
     cluster = cluster_of(hardware, detected_cluster(devices.accelerator))
     plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed_by(recipe.parallel))
     best = plan.best or _smallest(plan)
