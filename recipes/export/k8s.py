@@ -38,12 +38,14 @@ def kubernetes_name(name: str) -> str:
 
 
 def _replica(count: int, job: Job, image: str, claim: str) -> dict[str, Any]:
+    # Alone, a pod is told of no others.
+    launcher = ["--launcher", "torchrun"] if job.nodes > 1 else []
     container: dict[str, Any] = {
         # The operator looks for a container of this name.
         "name": "pytorch",
         "image": image,
         "workingDir": WORKSPACE,
-        "command": ["fsft", "run", *job.arguments, "--launcher", "torchrun"],
+        "command": ["fsft", "run", *job.arguments, *launcher],
         "volumeMounts": [
             {"name": "workspace", "mountPath": WORKSPACE},
             {"name": "shared-memory", "mountPath": "/dev/shm"},

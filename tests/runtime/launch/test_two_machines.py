@@ -54,13 +54,10 @@ def start(
 def by_torchrun(
     machines: TwoMachines, *options: str, folder: Path
 ) -> list["subprocess.Popen[str]"]:
+    launcher = ("--launcher", "torchrun", "--rdzv-endpoint", f"{FIRST}:29611", "--node-rank")
     return [
-        start(
-            machines, index, *options, "--launcher", "torchrun", "--rdzv-endpoint", f"{FIRST}:29611",
-            "--node-rank", str(index), folder=folder,
-        )
-        for index in (0, 1)
-    ]  # fmt: skip
+        start(machines, index, *options, *launcher, str(index), folder=folder) for index in (0, 1)
+    ]
 
 
 def ended(process: "subprocess.Popen[str]", within: float = 120) -> tuple[int, str]:
