@@ -71,6 +71,11 @@ class RunFiles:
         return self.path / "stop"
 
     @property
+    def signs(self) -> Path:
+        """While training: a file for each machine and process, by which they know of each other."""
+        return self.path / "signs"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that does the run, which writes its number into it."""
         return self.path / ".lock"

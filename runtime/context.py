@@ -6,6 +6,7 @@ from fsft.recipes.events import StageProgress, Warned
 from fsft.recipes.schema import Recipe
 from fsft.recipes.stages import Stage
 from fsft.runtime.event_log import EventLog
+from fsft.runtime.launch.options import LOCAL, Launching
 from fsft.runtime.run_directory import RunDirectory
 
 
@@ -20,6 +21,7 @@ class StageContext:
     events: EventLog
     fingerprint: str
     """Of the recipe's part and the inputs that the stage depends on."""
+    launching: Launching = LOCAL
 
     def progress(self, task: str, done: int, total: int) -> None:
         """Tell how far the stage has come; total 0 when that is not known."""

@@ -13,19 +13,20 @@ class Devices:
     """The kind of device, and how many processes train, one a device."""
 
     accelerator: str
-    num_processes: int
+    per_node: int
+    nodes: int = 1
+
+    @property
+    def num_processes(self) -> int:
+        """On all machines together."""
+        return self.per_node * self.nodes
 
 
 def find_devices(hardware: Hardware) -> Devices:
-    """The devices that the recipe asks for; raises Refused when they are not there."""
-    if hardware.nodes > 1:
-        raise Refused(
-            Problem(
-                key="hardware.nodes",
-                reason=f"fsft run trains on one machine, not on {hardware.nodes}.",
-                example="nodes = 1",
-            )
-        )
+    """The devices that the recipe asks for, this machine standing for all of them.
+
+    Raises Refused when they are not there.
+    """
     num_gpus = 0 if hardware.accelerator == "cpu" else _num_gpus()
     accelerator = hardware.accelerator
     if accelerator == "auto":
@@ -34,18 +35,18 @@ def find_devices(hardware: Hardware) -> Devices:
         # The name of a device, as the planner knows it.
         accelerator = "cuda"
     if hardware.devices_per_node == "auto":
-        num_processes = num_gpus if accelerator == "cuda" else CPU_PROCESSES
+        per_node = num_gpus if accelerator == "cuda" else CPU_PROCESSES
     else:
-        num_processes = hardware.devices_per_node
-    if accelerator == "cuda" and not 0 < num_processes <= num_gpus:
+        per_node = hardware.devices_per_node
+    if accelerator == "cuda" and not 0 < per_node <= num_gpus:
         raise Refused(
             Problem(
                 key="hardware",
-                reason=f"{max(1, num_processes)} GPUs are asked for, {num_gpus} are visible.",
+                reason=f"{max(1, per_node)} GPUs are asked for, {num_gpus} are visible.",
                 example='accelerator = "cpu", or devices_per_node = "auto"',
             )
         )
-    return Devices(accelerator, num_processes)
+    return Devices(accelerator, per_node, hardware.nodes)
 
 
 def process_environment(devices: Devices) -> dict[str, str]:
@@ -54,7 +55,7 @@ def process_environment(devices: Devices) -> dict[str, str]:
     if devices.accelerator == "cpu":
         cores = len(os.sched_getaffinity(0))
         settings["DS_ACCELERATOR"] = "cpu"
-        settings["OMP_NUM_THREADS"] = str(max(1, cores // devices.num_processes))
+        settings["OMP_NUM_THREADS"] = str(max(1, cores // devices.per_node))
     return {**os.environ, **settings}
 
 

@@ -61,7 +61,7 @@ def planned(recipe: Recipe) -> Planned:
     _require_groups(recipe, devices.num_processes, sees=shape.vision is not None)
     if not recipe.parallel.open_keys:
         _checked(recipe, devices.num_processes)
-    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.num_processes})
+    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.per_node})
     cluster = cluster_of(hardware, detected_cluster(devices.accelerator))
     fixed = fixed_by(recipe.parallel) | ({"sequence": 1} if shape.vision else {})
     plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed)

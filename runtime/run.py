@@ -27,6 +27,8 @@ from fsft.runtime.context import StageContext
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.fingerprints import Input, find_inputs, stage_fingerprints
 from fsft.runtime.hardware import find_devices
+from fsft.runtime.launch.options import LOCAL, Launching
+from fsft.runtime.launch.start import launch_problems
 from fsft.runtime.locking import write_lock
 from fsft.runtime.planning import planned
 from fsft.runtime.resume import require_same_batch
@@ -35,7 +37,7 @@ from fsft.runtime.troubles import explain
 
 STAGE_FUNCTIONS: dict[Stage, tuple[str, str]] = {
     "prepare": ("fsft.runtime.data.prepare", "prepare"),
-    "train": ("fsft.runtime.launch", "train"),
+    "train": ("fsft.runtime.launch.train", "train"),
     "convert": ("fsft.runtime.convert.convert", "convert"),
     "evaluate": ("fsft.runtime.evaluate.evaluate", "evaluate"),
     "report": ("fsft.runtime.report.report", "write_report"),
@@ -63,6 +65,7 @@ class RunPlan:
     stages: list[StagePlan]
     expected: dict[str, Any]
     """What the planner expects, for the lock."""
+    launching: Launching = LOCAL
 
     @property
     def needed(self) -> list[Stage]:
@@ -78,6 +81,7 @@ def plan_run(
     first: Stage | None = None,
     last: Stage | None = None,
     force: bool = False,
+    launching: Launching = LOCAL,
 ) -> RunPlan:
     """What has to be done for `recipe`; reads files, changes nothing but remembered hashes.
 
@@ -98,11 +102,14 @@ def plan_run(
     prints = stage_fingerprints(recipe, inputs, global_batch)
     run = RunDirectory(runs_folder / f"{recipe.name}-{prints['train'][:8]}")
     stages = list(_plan_stages(run, prints, first, last))
-    plan = RunPlan(run, recipe, inputs, prints, stages, answer.expected)
-    if "train" in plan.needed and not force:
-        if answer.trouble:
-            raise Refused(answer.trouble)
-        require_same_batch(run, recipe, num_processes)
+    plan = RunPlan(run, recipe, inputs, prints, stages, answer.expected, launching)
+    if "train" in plan.needed:
+        if problems := launch_problems(launching, recipe.hardware, runs_folder):
+            raise Refused(*problems)
+        if not force:
+            if answer.trouble:
+                raise Refused(answer.trouble)
+            require_same_batch(run, recipe, num_processes)
     return plan
 
 
@@ -166,7 +173,7 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
     started = time.perf_counter()
     events.write(StageStarted(stage=stage))
     fingerprint = plan.fingerprints[stage]
-    context = StageContext(stage, plan.recipe, run, events, fingerprint)
+    context = StageContext(stage, plan.recipe, run, events, fingerprint, plan.launching)
     before = run.finished_stages().get(stage)
     if stage == "train" and before and before.fingerprint == fingerprint:
         # Asked for again by name: without its checkpoints it starts from the beginning.

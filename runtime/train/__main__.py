@@ -9,6 +9,7 @@ from typing import NoReturn
 from fsft.recipes.events import Failed
 from fsft.recipes.problems import FsftError
 from fsft.runtime.event_log import EventLog
+from fsft.runtime.launch.whereabouts import Whereabouts, write_stacks_on_signal
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.troubles import explain
 
@@ -18,8 +19,10 @@ def main() -> None:
     run, accelerator = RunDirectory(Path(sys.argv[1])), sys.argv[2]
     rank = int(os.environ["RANK"])
     _log_to(run.logs / f"rank-{rank}.log")
+    write_stacks_on_signal()
+    whereabouts = Whereabouts(run.signs, rank)
     try:
-        _train(run, accelerator)
+        _train(run, accelerator, whereabouts)
     except Exception as error:  # noqa: BLE001 - told, and the process ends with it
         details = "" if isinstance(error, FsftError) else traceback.format_exc()
         message = str(explain(error, run.path))
@@ -30,7 +33,7 @@ def main() -> None:
         _leave(1)
 
 
-def _train(run: RunDirectory, accelerator: str) -> None:
+def _train(run: RunDirectory, accelerator: str, whereabouts: Whereabouts) -> None:
     import deepspeed
     import torch.distributed as dist
 
@@ -39,7 +42,7 @@ def _train(run: RunDirectory, accelerator: str) -> None:
 
     stop = StopRequest(run.stop_file)
     deepspeed.init_distributed()
-    Trainer(run, accelerator).train(stop)
+    Trainer(run, accelerator).train(stop, whereabouts)
     dist.barrier()
     _leave(0)
 

@@ -17,6 +17,7 @@ from fsft.runtime.data.images.files import image_folder
 from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.event_log import EventLog
+from fsft.runtime.launch.whereabouts import Whereabouts
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.ahead import made_ahead
 from fsft.runtime.train.batches import Batch, BatchPlan
@@ -94,8 +95,9 @@ class Trainer:
         )
         self.saver = Saver(self.engine, run.checkpoints, self.recipe.checkpoint)
 
-    def train(self, stop: StopRequest) -> None:
+    def train(self, stop: StopRequest, whereabouts: Whereabouts) -> None:
         """All steps that are left; ends early, with a checkpoint, when asked to stop."""
+        self.whereabouts = whereabouts
         self._tell_start()
         asked = False
         saved = self.step
@@ -120,12 +122,14 @@ class Trainer:
         """One optimizer step; True when any process was asked to stop."""
         start = time.perf_counter()
         step = self.step + 1
+        self.whereabouts.mark(step, "rows")
         # Drawn anew for each step, so that a resumed run goes on with the same random numbers.
         torch.manual_seed((self.recipe.seed << 32) + step * self.num_processes + self.rank)
         batches = [
             self.sequence.share(self.batches.collated([self.rows[int(i)] for i in rows]))
             for rows in self.plan.micro_batches(step, self.replica)
         ]
+        self.whereabouts.mark(step, "computing")
         totals = self._totals(batches)
         learning_rate = self.engine.get_lr()[0]
         loss_sum = torch.zeros((), device=self.engine.device)
@@ -185,6 +189,7 @@ class Trainer:
 
     def _save(self) -> int:
         start, step = time.perf_counter(), self.step
+        self.whereabouts.mark(step, "saving")
         waited = Future[float]()
 
         def tell(path: Path) -> None:

@@ -119,7 +119,7 @@ def training_processes(process: "subprocess.Popen[str]") -> Iterator[psutil.Proc
     for child in psutil.Process(process.pid).children(recursive=True):
         if (
             "fsft.runtime.train" in child.cmdline()
-            and "fsft.runtime.launcher" not in child.cmdline()
+            and "fsft.runtime.launch.agent" not in child.cmdline()
         ):
             yield child
 

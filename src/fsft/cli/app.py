@@ -15,6 +15,7 @@ from fsft import __version__
 from fsft.cli.answer import generate, serve
 from fsft.cli.check import check
 from fsft.cli.data import data_app
+from fsft.cli.export import export_app
 from fsft.cli.hardware import calibrate, hardware
 from fsft.cli.plan import plan
 from fsft.cli.recipe import recipe_app
@@ -44,6 +45,7 @@ app.command()(generate)
 app.command()(serve)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")
+app.add_typer(export_app, name="export")
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """`fsft run`: do what a recipe says."""
 
 import json
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,7 @@ import typer
 
 from fsft.cli.options import JsonOption, RecipeArgument, SetOption
 from fsft.recipes.stages import Stage
+from fsft.runtime.launch.options import DEFAULT_PORT, Launcher, Launching
 
 if TYPE_CHECKING:
     from fsft.runtime.run import RunPlan
@@ -33,6 +35,36 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Start although the planner says it cannot fit.")
     ] = False,
+    launcher: Annotated[
+        Launcher, typer.Option(help="What starts the processes; all but local know many machines.")
+    ] = "local",
+    hostfile: Annotated[
+        Path | None, typer.Option(help="For ssh: the machines, a line HOST slots=N for each.")
+    ] = None,
+    rdzv_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="For torchrun: where the machines meet, on the first one; by default "
+            f"MASTER_ADDR and MASTER_PORT, or port {DEFAULT_PORT}.",
+        ),
+    ] = None,
+    node_rank: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            envvar=["NODE_RANK", "PET_NODE_RANK"],
+            help="For torchrun: which machine this is, from 0.",
+        ),
+    ] = None,
+    step_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds after which a step that does not end fails the run; by default 20 times "
+            "the median, at least 300.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a recipe to the end: prepare, train, convert, evaluate, report."""
@@ -51,6 +83,13 @@ def run(
         first=only or from_,
         last=only or until,
         force=force,
+        launching=Launching(
+            launcher,
+            hostfile=hostfile,
+            endpoint=rdzv_endpoint or _endpoint_of(os.environ),
+            node_rank=node_rank,
+            step_timeout=step_timeout,
+        ),
     )
     if only and plan.needed != [only]:
         raise Refused(
@@ -67,11 +106,22 @@ def run(
 
         console = Console(file=sys.stderr)
         with ProgressDisplay(plan.run.events_file, console), stop_on_signals():
-            execute(plan)
+            if plan.launching.only_joins:
+                from fsft.runtime.launch.join import join
+
+                join(plan)
+            else:
+                execute(plan)
     if as_json:
         typer.echo(json.dumps(_result(plan, done=not dry_run), ensure_ascii=False))
     else:
         typer.echo(_dry_text(plan) if dry_run else _done_text(plan))
+
+
+def _endpoint_of(environment: Mapping[str, str]) -> str:
+    """What schedulers say of the first machine, in the way of torch.distributed."""
+    host, port = environment.get("MASTER_ADDR", ""), environment.get("MASTER_PORT", "")
+    return f"{host}:{port}" if host and port else host
 
 
 @contextmanager

@@ -1,26 +1,32 @@
 """Starting the training processes, watching over them, and saying why they ended."""
 
+import os
 import subprocess
-import sys
+import time
 
 from fsft.recipes.events import Event, Failed, TrainFinished, read_events
 from fsft.recipes.problems import RunFailed, Stopped
 from fsft.runtime.context import StageContext
-from fsft.runtime.hardware import find_devices, process_environment
+from fsft.runtime.launch.start import launch_commands
 from fsft.runtime.processes import die_with_parent
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.troubles import disk_full_message, is_disk_full
+
+_LAST_WORDS_SECONDS = 10.0
+"""After a failure here, for the agents of other machines to end; a lost one never does."""
 
 
 def train(context: StageContext) -> str:
     """The train stage: one process a device, under torchrun; returns a summary.
 
+    The commands of the launcher are started here; each trains on one machine or on several.
     Asked to stop (Stopped or KeyboardInterrupt raised in this thread), it lets the processes
     finish their step and save, then raises the same again. Raises RunFailed with the first error
     of the processes, Stopped when they stopped by themselves.
     """
     run = context.run
-    run.stop_file.unlink(missing_ok=True)
+    if not context.launching.only_joins:
+        run.stop_file.unlink(missing_ok=True)
     first_line = sum(1 for _ in read_events(run.events_file))
     request = _run_processes(context)
     events = list(read_events(run.events_file))[first_line:]
@@ -40,17 +46,32 @@ def train(context: StageContext) -> str:
 def _run_processes(context: StageContext) -> Stopped | KeyboardInterrupt | None:
     """Start the processes and wait for them; returns the request to stop, if there was one."""
     run = context.run
-    devices = find_devices(context.recipe.hardware)
-    command = [
-        *(sys.executable, "-m", "fsft.runtime.launcher", str(run.events_file), "--standalone"),
-        *("--nproc-per-node", str(devices.num_processes)),
-        *("-m", "fsft.runtime.train", str(run.path), devices.accelerator),
-    ]
+    commands = launch_commands(context.launching, context.recipe.hardware, run.path)
     run.logs.mkdir(exist_ok=True)
-    with (run.logs / "launcher.log").open("ab") as log:
-        child = subprocess.Popen(
+    children: list[subprocess.Popen[bytes]] = []
+    request: Stopped | KeyboardInterrupt | None = None
+    try:
+        try:
+            children.extend(_start(command, run) for command in commands)
+            _wait_for(children)
+        except (Stopped, KeyboardInterrupt) as asked:
+            request = asked
+            run.stop_file.touch()
+            _wait_for(children)
+        if any(child.returncode for child in children):
+            _await_last_words(run)
+    finally:
+        for child in children:
+            _kill_all(child)
+        run.stop_file.unlink(missing_ok=True)
+    return request
+
+
+def _start(command: list[str], run: RunDirectory) -> "subprocess.Popen[bytes]":
+    # One log a machine that fsft was started on: they must not write into each other's.
+    with (run.logs / f"launcher-{os.uname().nodename}.log").open("ab") as log:
+        return subprocess.Popen(
             command,
-            env=process_environment(devices),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -58,18 +79,18 @@ def _run_processes(context: StageContext) -> Stopped | KeyboardInterrupt | None:
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread-safe system call
         )
-    request: Stopped | KeyboardInterrupt | None = None
-    try:
-        try:
-            child.wait()
-        except (Stopped, KeyboardInterrupt) as asked:
-            request = asked
-            run.stop_file.touch()
-            child.wait()
-    finally:
-        _kill_all(child)
-        run.stop_file.unlink(missing_ok=True)
-    return request
+
+
+def _wait_for(children: "list[subprocess.Popen[bytes]]") -> None:
+    for child in children:
+        child.wait()
+
+
+def _await_last_words(run: RunDirectory) -> None:
+    """Other machines may still have to say what failed first; each goes when it has."""
+    deadline = time.monotonic() + _LAST_WORDS_SECONDS
+    while any(run.signs.glob("node-*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def _kill_all(child: "subprocess.Popen[bytes]") -> None:
@@ -87,13 +108,14 @@ def _kill_all(child: "subprocess.Popen[bytes]") -> None:
 def _first_error(events: list[Event], run: RunDirectory) -> str:
     """A process killed by the system is the cause of what the others then say."""
     errors = [event for event in events if isinstance(event, Failed)]
-    by_launcher = [error for error in errors if error.rank is None]
+    by_launcher = [error for error in errors if error.rank is None and error.message]
     if by_launcher:
         return by_launcher[0].message
-    if errors:
-        first = min(errors, key=lambda error: error.time)
+    by_rank = [error for error in errors if error.rank is not None]
+    if by_rank:
+        first = by_rank[0]
         where = f" (process {first.rank}; log: {run.logs / f'rank-{first.rank}.log'})"
         return first.message + where
     if is_disk_full(run.path):
         return disk_full_message(run.path)
-    return f"the training processes could not be started; see {run.logs / 'launcher.log'}."
+    return f"the training processes could not be started; see {run.logs}/launcher-*.log."

@@ -1,0 +1,1 @@
+"""A recipe as the job file of a scheduler."""

@@ -1,0 +1,1 @@
+"""Starting the training processes on one machine or several, and watching over them."""
