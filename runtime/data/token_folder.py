@@ -23,6 +23,7 @@ from fsft.runtime.data.info import (
     whole_info,
     write_info,
 )
+from fsft.runtime.data.left_out import require_samples
 from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.tokenize import Progress, SplitTokens, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
@@ -40,7 +41,7 @@ def write_token_folder(
 
     A kill loses at most the parts that were being worked on: the same call goes on. Does nothing
     where that was done before. Raises Refused where `out` holds something else, unless
-    `overwrite`, or where data cannot be used.
+    `overwrite`, or where data cannot be used or none of it is left to learn from.
     """
     out = out.resolve()
     require_apart(out, list(_local_inputs(recipe)))
@@ -58,6 +59,8 @@ def write_token_folder(
         (folder / INPUTS).write_bytes(hashes)
         saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
+        for tokens in splits.values():
+            require_samples(tokens.sources)
         tokenizer = text_tokenizer(saved)
         made = {
             "by": "fsft data tokenize",

@@ -110,3 +110,14 @@ def test_two_processes_do_not_write_the_same_folder(folder: Path) -> None:
         resumed_folder(folder / "out", "ab" * 8),
     ):
         raise AssertionError("two hold the same folder")
+
+
+def test_data_of_which_no_row_can_be_used_is_refused_and_not_an_empty_folder(
+    tmp_path: Path,
+) -> None:
+    king = {"messages": [{"role": "king", "content": "x"}]}
+    write_jsonl(tmp_path / "train.jsonl", [king, king])
+    given = recipe(tmp_path, 'data.on_error="skip"')
+    with pytest.raises(Refused, match=r"2 that could not be read.*train.jsonl:1: turn 1 has the"):
+        write_token_folder(given, tmp_path / "out", overwrite=False, on_progress=nothing)
+    assert not (tmp_path / "out").exists()
