@@ -123,6 +123,40 @@ def test_the_output_never_takes_the_place_of_something(tmp_path: Path, source: P
     assert (again.returncode, contents(tmp_path / "out")) == (0, before)
 
 
+def test_a_link_as_output_leads_to_where_the_data_set_is_written_and_stays(
+    tmp_path: Path, source: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk/out")
+    for more in ((), ("--overwrite",)):
+        done = fsft("data", "shuffle", source, "--out", "link", *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "disk" / "out" / "data.info").exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path, source: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "notes.txt").write_text("mine")
+    for out, reason in (
+        ("loop", "is a link that leads to itself"),
+        ("notes.txt/out", "notes.txt is no folder"),
+    ):
+        assert reason in refusal(tmp_path, "shuffle", source, "--out", out)
+        assert reason in refusal(tmp_path, "tokenize", "tiny.toml", "--out", out)
+
+
+def test_a_folder_that_is_read_only_is_refused(
+    tmp_path: Path, small_disk: Path, source: Path
+) -> None:
+    write_tiny_recipe(tmp_path)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    reason = f"{small_disk} cannot be written to"
+    assert reason in refusal(tmp_path, "shuffle", source, "--out", small_disk / "out")
+    assert reason in refusal(tmp_path, "tokenize", "tiny.toml", "--out", small_disk / "out")
+
+
 def test_changed_files_are_told_from_those_that_data_info_knows(
     tmp_path: Path, source: Path
 ) -> None:
@@ -148,6 +182,19 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path: Path, small_di
     assert "no space is left on the disk" in said
     assert list(small_disk.iterdir()) == []
     assert fsft("data", "shuffle", "in.parquet", "--out", "out", cwd=tmp_path).returncode == 0
+
+
+def test_a_full_disk_is_named_when_token_ids_are_written_and_the_same_command_goes_on(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    write_tiny_recipe(tmp_path)
+    fill, out = small_disk / "fill", small_disk / "tokens"
+    fill.write_bytes(bytes(4 * 1024**2 - 16 * 1024))
+    said = refusal(tmp_path, "tokenize", "tiny.toml", "--out", out, code=1)
+    assert f"no space is left on the disk that holds {out}" in said
+    fill.unlink()
+    done = fsft("data", "tokenize", "tiny.toml", "--out", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_kill_leaves_no_output_and_a_rerun_completes(tmp_path: Path) -> None:
