@@ -163,8 +163,24 @@ def test_changed_files_are_told_from_those_that_data_info_knows(
     assert fsft("data", "shuffle", source, "--out", "out", cwd=tmp_path).returncode == 0
     (tmp_path / "out" / "part-00000.parquet").unlink()
     assert "is not the file that data.info tells of" in refusal(tmp_path, "info", "out")
-    (tmp_path / "out" / "data.info").write_text("{}")
-    assert "data.info: cannot be read" in refusal(tmp_path, "info", "out")
+    for text in ("{}", "{bad", "null", "[" * 100_000):
+        (tmp_path / "out" / "data.info").write_text(text)
+        said = refusal(tmp_path, "info", "out")
+        assert "data.info: is not as fsft writes it. For example: delete it" in said
+
+
+def test_a_data_set_that_lacks_or_has_gained_a_file_is_not_passed_on(
+    tmp_path: Path, source: Path
+) -> None:
+    arguments = ("--out", "out", "--parts", "2")
+    assert fsft("data", "shuffle", source, *arguments, cwd=tmp_path).returncode == 0
+    one, more = (tmp_path / "out" / f"part-0000{number}.parquet" for number in (1, 2))
+    one.rename(more)
+    for command in (("shuffle", "out"), ("repartition", "out", "--parts", "1")):
+        said = refusal(tmp_path, *command, "--out", "other")
+        assert f"{one.name}: is not the file that data.info tells of" in said
+        assert f"{more.name}: is a file that data.info does not tell of" in said
+    assert not (tmp_path / "other").exists()
 
 
 def test_memory_must_be_a_size_and_enough(tmp_path: Path, source: Path) -> None:
