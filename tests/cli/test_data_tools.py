@@ -213,6 +213,29 @@ def test_a_full_disk_is_named_when_token_ids_are_written_and_the_same_command_go
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 75, "stopped on SIGTERM")],
+)
+def test_a_shuffle_that_is_stopped_says_so_and_leaves_nothing(
+    tmp_path: Path, number: int, code: int, said: str
+) -> None:
+    pq.write_table(pa.table({"id": np.arange(3_000_000)}), tmp_path / "in.parquet")
+    process = subprocess.Popen(
+        fsft_command("data", "shuffle", "in.parquet", "--out", "out"),
+        cwd=tmp_path,
+        env=fsft_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob(".out-*/.buckets/rows-*")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert said in process.communicate()[1]
+    assert process.returncode == code
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
 def test_a_kill_leaves_no_output_and_a_rerun_completes(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": np.arange(3_000_000)}), tmp_path / "in.parquet")
     process = subprocess.Popen(
