@@ -42,6 +42,14 @@ def disk_full_message(folder: Path) -> str:
     )
 
 
+def says_disk_full(error: Exception) -> bool:
+    """Whether the system itself gives a full disk, or a used-up quota, as the reason."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # The tokenizers library, in Rust, has an exception of no kind, and the number in its text.
+    return f"(os error {errno.ENOSPC})" in str(error)
+
+
 def is_disk_full(folder: Path) -> bool:
     """Whether next to nothing can be written to a folder's disk."""
     return shutil.disk_usage(folder).free < _FULL_BELOW
@@ -54,6 +62,6 @@ def explain_signal(rank: int, number: int) -> str:
 
 def _is_disk_full(error: Exception, folder: Path) -> bool:
     """Torch reports a failed write without its errno, so the disk itself is asked too."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if says_disk_full(error):
         return True
     return isinstance(error, OSError | RuntimeError) and is_disk_full(folder)

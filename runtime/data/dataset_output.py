@@ -1,8 +1,8 @@
 """A folder for a new data set: it appears only when whole, and never in place of an input."""
 
-import errno
 import fcntl
 import glob
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,22 +11,24 @@ from pathlib import Path
 from fsft.recipes.problems import Problem, Refused, RunFailed
 from fsft.runtime.data.info import INFO_NAME
 from fsft.runtime.run_directory import BEING_WRITTEN, replacing_folder
+from fsft.runtime.troubles import says_disk_full
 
 
 @contextmanager
 def new_dataset(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which becomes `output` when all went well.
 
-    Raises Refused where that would lose something, RunFailed when the disk is full.
+    Raises Refused where that would lose something or cannot be, RunFailed when the disk is full.
     """
+    place = writable_place(output)
     require_apart(output, inputs)
     require_free(output, overwrite=overwrite)
     try:
-        _remove_abandoned(output)
-        with replacing_folder(output) as folder, _marked(folder):
+        _remove_abandoned(place)
+        with replacing_folder(place) as folder, _marked(folder):
             yield folder
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not says_disk_full(error):
             raise
         raise RunFailed(
             f"no space is left on the disk that holds {output}, which needs room for the rows "
@@ -51,6 +53,23 @@ def _remove_abandoned(output: Path) -> None:
         with suppress(BlockingIOError), mark.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(mark.parent)
+
+
+def writable_place(output: Path) -> Path:
+    """Where the output will be: behind its links, which may lead to a larger disk and stay.
+
+    Raises Refused where nothing can be written there.
+    """
+    try:
+        place = output.resolve()
+    except (OSError, RuntimeError):
+        raise _refused(output, "is a link that leads to itself.", "another folder") from None
+    above = next(folder for folder in place.parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise _refused(output, f"{above} is no folder.", "another folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _refused(output, f"{above} cannot be written to.", "another folder")
+    return place
 
 
 def require_apart(output: Path, inputs: Sequence[Path]) -> None:

@@ -54,16 +54,32 @@ def read_info(path: Path) -> DataInfo:
     Raises Refused where nothing can be read, or where the files are not those of data.info.
     """
     folder = path / "data" if (path / "recipe.toml").exists() else path
-    if not (folder / INFO_NAME).exists():
-        return count_info(folder)
+    return _told(folder) or count_info(folder)
+
+
+def require_told_files(inputs: Sequence[Path]) -> None:
+    """Raise Refused where a folder does not hold the files that its data.info tells of."""
+    for path in inputs:
+        _told(path)
+
+
+def _told(folder: Path) -> DataInfo | None:
+    """What data.info says, where there is one."""
+    path = folder / INFO_NAME
+    if not path.exists():
+        return None
     try:
-        values = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
         parts = tuple(PartInfo(**part) for part in values.pop("files"))
         info = DataInfo(**values, files=parts)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
         raise Refused(
-            Problem(file=str(folder / INFO_NAME), reason=f"cannot be read: {error}.")
+            Problem(file=str(path), reason=f"cannot be read: {error.strerror}.")
         ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        reason = "is not as fsft writes it."
+        example = "delete it, and the files are counted anew"
+        raise Refused(Problem(file=str(path), reason=reason, example=example)) from None
     _require_files(folder, info)
     return info
 
@@ -121,10 +137,16 @@ def column_types(schema: pa.Schema) -> dict[str, str]:
 
 def _require_files(folder: Path, info: DataInfo) -> None:
     """Sizes tell at once what hashes would tell after minutes: files were changed by hand."""
+    told = {folder / part.name: part.bytes for part in info.files}
+    changed = [p for p, size in told.items() if not p.is_file() or p.stat().st_size != size]
     problems = [
-        Problem(file=str(folder / part.name), reason=f"is not the file that {INFO_NAME} tells of.")
-        for part in info.files
-        if not (folder / part.name).is_file() or (folder / part.name).stat().st_size != part.bytes
+        Problem(file=str(path), reason=f"is not the file that {INFO_NAME} tells of.")
+        for path in changed
+    ]
+    problems += [
+        Problem(file=str(path), reason=f"is a file that {INFO_NAME} does not tell of.")
+        for path in parquet_under(folder)
+        if path not in told
     ]
     if problems:
         hint = f"delete {folder / INFO_NAME} to count the files anew"

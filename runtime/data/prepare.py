@@ -1,6 +1,5 @@
 """The prepare stage: raw files become token ids, and rows to train from."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from fsft.recipes.problems import Problem, Refused
@@ -10,6 +9,7 @@ from fsft.runtime.context import StageContext
 from fsft.runtime.data.images.files import image_folder
 from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.images.shown import with_named_images
+from fsft.runtime.data.left_out import left_out, require_samples
 from fsft.runtime.data.preview import sample_shown
 from fsft.runtime.data.samples import SourceCounts, source_format
 from fsft.runtime.data.store import read_batches
@@ -77,15 +77,14 @@ def _arranged(
     data = context.recipe.data
     for trouble in tokens.troubles:
         context.warn(f"{trouble}; tokenizers was used instead, which is slower.")
-    if not any(source.num_used for source in tokens.sources):
-        raise Refused(*_why_nothing_is_left(tokens.sources))
+    require_samples(tokens.sources)
     if not any(part.ends_learned for part in tokens.parts):
         context.warn(
             f"the end-of-text token {tokenizer.eos_token!r} is never learned in {split}: the model "
             "may not know when to stop. Check that the chat template ends an answer with it."
         )
     for counts in tokens.sources:
-        if reasons := _left_out(counts):
+        if reasons := left_out(counts):
             context.warn(f"{counts.path}: of {counts.num_read} rows, left out: {reasons}.")
         if counts.num_left_out:
             context.warn(
@@ -137,32 +136,12 @@ def _require_trainable(data: Data) -> None:
         raise Refused(*problems)
 
 
-def _why_nothing_is_left(sources: list[SourceCounts]) -> Iterator[Problem]:
-    for source in sources:
-        yield Problem(
-            file=source.path,
-            reason=f"no sample is left to learn from; rows: {_left_out(source) or 'none'}.",
-            example="check data.template, data.sequence_length and the answers in the file",
-        )
-
-
-def _left_out(source: SourceCounts) -> str:
-    """How many rows were left out, by reason; empty when none was."""
-    reasons = {
-        "that could not be read": source.num_broken,
-        "empty": source.num_empty,
-        "longer than sequence_length": source.num_too_long,
-        "in which the chat template leaves no token to learn": source.num_fully_masked,
-    }
-    return ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number)
-
-
 def _summary(train: SplitCounts) -> str:
-    left_out = sum(source.num_read + source.num_split - source.num_used for source in train.sources)
+    num_left_out = sum(s.num_read + s.num_split - s.num_used for s in train.sources)
     formats = ", ".join(dict.fromkeys(source.format for source in train.sources))
     return (
         f"{train.num_samples} samples ({formats}) in {train.num_rows} rows, "
         f"{format_count(train.num_tokens)} tokens, {format_count(train.num_label_tokens)} learned, "
         f"packing {train.packing_efficiency:.1%} ({train.fewest_rows} rows at best), "
-        f"{left_out} left out"
+        f"{num_left_out} left out"
     )

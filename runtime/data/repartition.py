@@ -15,7 +15,13 @@ from fsft.runtime.data.counts import is_integer_list
 from fsft.runtime.data.dataset import Dataset, open_dataset
 from fsft.runtime.data.dataset_output import new_dataset
 from fsft.runtime.data.dataset_parts import Compression, Layout, PartOf, by_rows, write_parts
-from fsft.runtime.data.info import DataInfo, column_types, whole_info, write_info
+from fsft.runtime.data.info import (
+    DataInfo,
+    column_types,
+    require_told_files,
+    whole_info,
+    write_info,
+)
 from fsft.runtime.data.shuffle import Tell, require_rows, telling
 
 
@@ -35,9 +41,10 @@ def repartition(
     By rows, parts differ by one row at most. By tokens, the lengths of the lists in `column`, a
     part has its share to within its longest row, and no part is empty.
 
-    Raises Refused where an input cannot be read or the output would replace something, RunFailed
-    on a full disk. The output is there only when it is whole.
+    Raises Refused where an input is not whole or cannot be read, or the output would replace
+    something, RunFailed on a full disk. The output is there only when it is whole.
     """
+    require_told_files(inputs)
     dataset = open_dataset(inputs)
     require_rows(dataset, num_parts)
     with new_dataset(output, inputs, overwrite=overwrite) as folder:

@@ -14,7 +14,13 @@ from fsft.runtime.data.buckets import sorted_rows
 from fsft.runtime.data.dataset import Dataset, open_dataset
 from fsft.runtime.data.dataset_output import new_dataset
 from fsft.runtime.data.dataset_parts import Compression, Layout, by_rows, write_parts
-from fsft.runtime.data.info import DataInfo, column_types, whole_info, write_info
+from fsft.runtime.data.info import (
+    DataInfo,
+    column_types,
+    require_told_files,
+    whole_info,
+    write_info,
+)
 
 Tell = Callable[[str, int, int], None]
 """Hears of progress: what is done, how many rows, of how many."""
@@ -47,11 +53,12 @@ def shuffle(
     `memory_limit`, which is the resident memory of the process in bytes. A disk as large as the
     rows uncompressed is needed beside `output` for the time of the work.
 
-    Raises Refused where an input cannot be read or the output would replace something, RunFailed
-    on a full disk. The output is there only when it is whole.
+    Raises Refused where an input is not whole or cannot be read, or the output would replace
+    something, RunFailed on a full disk. The output is there only when it is whole.
     """
     if memory_limit < LEAST_MEMORY:
         raise RecipeError(f"shuffling needs {format_gib(LEAST_MEMORY)} of memory or more.")
+    require_told_files(inputs)
     dataset = open_dataset(inputs)
     num_parts = num_parts or -(-dataset.num_bytes // _PART_BYTES)
     require_rows(dataset, num_parts)

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from fsft.recipes.data_files import is_elsewhere
 from fsft.recipes.inputs import named_templates
+from fsft.recipes.problems import RunFailed
 from fsft.recipes.schema import Recipe
 from fsft.runtime.data.counts import Counts
-from fsft.runtime.data.dataset_output import require_apart, require_free
+from fsft.runtime.data.dataset_output import require_apart, require_free, writable_place
 from fsft.runtime.data.info import (
     INFO_NAME,
     DataInfo,
@@ -23,11 +24,13 @@ from fsft.runtime.data.info import (
     whole_info,
     write_info,
 )
+from fsft.runtime.data.left_out import require_samples
 from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.tokenize import Progress, SplitTokens, start_engine, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
 from fsft.runtime.run_directory import resumed_folder
+from fsft.runtime.troubles import disk_full_message, says_disk_full
 
 INPUTS = ".inputs.json"
 """Hashes of the files that were read, in the folder of tokens."""
@@ -40,9 +43,20 @@ def write_token_folder(
 
     A kill loses at most the parts that were being worked on: the same call goes on. Does nothing
     where that was done before. Raises Refused where `out` holds something else, unless
-    `overwrite`, or where data cannot be used.
+    `overwrite`, or where data cannot be used or none of it is left to learn from; RunFailed on a
+    full disk.
     """
-    out = out.resolve()
+    try:
+        return _write_token_folder(recipe, writable_place(out), overwrite, on_progress)
+    except Exception as error:
+        if not says_disk_full(error):
+            raise
+        raise RunFailed(disk_full_message(out)) from None
+
+
+def _write_token_folder(
+    recipe: Recipe, out: Path, overwrite: bool, on_progress: Progress
+) -> DataInfo:
     require_apart(out, list(_local_inputs(recipe)))
     with TemporaryDirectory() as scratch:
         # Hashes of what did not change since the folder was written are taken from it.
@@ -59,6 +73,8 @@ def write_token_folder(
         start_engine(recipe.data)
         saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
+        for tokens in splits.values():
+            require_samples(tokens.sources)
         tokenizer = text_tokenizer(saved)
         made = {
             "by": "fsft data tokenize",

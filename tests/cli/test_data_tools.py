@@ -123,14 +123,64 @@ def test_the_output_never_takes_the_place_of_something(tmp_path: Path, source: P
     assert (again.returncode, contents(tmp_path / "out")) == (0, before)
 
 
+def test_a_link_as_output_leads_to_where_the_data_set_is_written_and_stays(
+    tmp_path: Path, source: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk/out")
+    for more in ((), ("--overwrite",)):
+        done = fsft("data", "shuffle", source, "--out", "link", *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "disk" / "out" / "data.info").exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path: Path, source: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "notes.txt").write_text("mine")
+    for out, reason in (
+        ("loop", "is a link that leads to itself"),
+        ("notes.txt/out", "notes.txt is no folder"),
+    ):
+        assert reason in refusal(tmp_path, "shuffle", source, "--out", out)
+        assert reason in refusal(tmp_path, "tokenize", "tiny.toml", "--out", out)
+
+
+def test_a_folder_that_is_read_only_is_refused(
+    tmp_path: Path, small_disk: Path, source: Path
+) -> None:
+    write_tiny_recipe(tmp_path)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    reason = f"{small_disk} cannot be written to"
+    assert reason in refusal(tmp_path, "shuffle", source, "--out", small_disk / "out")
+    assert reason in refusal(tmp_path, "tokenize", "tiny.toml", "--out", small_disk / "out")
+
+
 def test_changed_files_are_told_from_those_that_data_info_knows(
     tmp_path: Path, source: Path
 ) -> None:
     assert fsft("data", "shuffle", source, "--out", "out", cwd=tmp_path).returncode == 0
     (tmp_path / "out" / "part-00000.parquet").unlink()
     assert "is not the file that data.info tells of" in refusal(tmp_path, "info", "out")
-    (tmp_path / "out" / "data.info").write_text("{}")
-    assert "data.info: cannot be read" in refusal(tmp_path, "info", "out")
+    for text in ("{}", "{bad", "null", "[" * 100_000):
+        (tmp_path / "out" / "data.info").write_text(text)
+        said = refusal(tmp_path, "info", "out")
+        assert "data.info: is not as fsft writes it. For example: delete it" in said
+
+
+def test_a_data_set_that_lacks_or_has_gained_a_file_is_not_passed_on(
+    tmp_path: Path, source: Path
+) -> None:
+    arguments = ("--out", "out", "--parts", "2")
+    assert fsft("data", "shuffle", source, *arguments, cwd=tmp_path).returncode == 0
+    one, more = (tmp_path / "out" / f"part-0000{number}.parquet" for number in (1, 2))
+    one.rename(more)
+    for command in (("shuffle", "out"), ("repartition", "out", "--parts", "1")):
+        said = refusal(tmp_path, *command, "--out", "other")
+        assert f"{one.name}: is not the file that data.info tells of" in said
+        assert f"{more.name}: is a file that data.info does not tell of" in said
+    assert not (tmp_path / "other").exists()
 
 
 def test_memory_must_be_a_size_and_enough(tmp_path: Path, source: Path) -> None:
@@ -148,6 +198,42 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path: Path, small_di
     assert "no space is left on the disk" in said
     assert list(small_disk.iterdir()) == []
     assert fsft("data", "shuffle", "in.parquet", "--out", "out", cwd=tmp_path).returncode == 0
+
+
+def test_a_full_disk_is_named_when_token_ids_are_written_and_the_same_command_goes_on(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    write_tiny_recipe(tmp_path)
+    fill, out = small_disk / "fill", small_disk / "tokens"
+    fill.write_bytes(bytes(4 * 1024**2 - 16 * 1024))
+    said = refusal(tmp_path, "tokenize", "tiny.toml", "--out", out, code=1)
+    assert f"no space is left on the disk that holds {out}" in said
+    fill.unlink()
+    done = fsft("data", "tokenize", "tiny.toml", "--out", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 75, "stopped on SIGTERM")],
+)
+def test_a_shuffle_that_is_stopped_says_so_and_leaves_nothing(
+    tmp_path: Path, number: int, code: int, said: str
+) -> None:
+    pq.write_table(pa.table({"id": np.arange(3_000_000)}), tmp_path / "in.parquet")
+    process = subprocess.Popen(
+        fsft_command("data", "shuffle", "in.parquet", "--out", "out"),
+        cwd=tmp_path,
+        env=fsft_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob(".out-*/.buckets/rows-*")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert said in process.communicate()[1]
+    assert process.returncode == code
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 
 
 def test_a_kill_leaves_no_output_and_a_rerun_completes(tmp_path: Path) -> None:

@@ -28,3 +28,6 @@ class Codec(StrEnum):
 
 
 CompressionOption = Annotated[Codec, typer.Option(help="How the parts are compressed.")]
+
+NOTHING_IS_LEFT = "Nothing is left of what was begun: the same command begins anew."
+"""Of commands that write all or nothing, when they are stopped."""

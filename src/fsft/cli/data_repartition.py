@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fsft.cli.data_options import (
+    NOTHING_IS_LEFT,
     Codec,
     CompressionOption,
     InputsArgument,
@@ -37,9 +38,10 @@ def repartition(
     """Write parquet data sets as parts of like size, in the order that they have."""
     from fsft.cli.data_info import show_info
     from fsft.cli.row_progress import row_progress
+    from fsft.cli.run import stop_on_signals
     from fsft.runtime.data.repartition import repartition as run
 
-    with row_progress() as tell:
+    with row_progress() as tell, stop_on_signals(NOTHING_IS_LEFT):
         info = run(
             inputs,
             out,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from fsft.cli.data_options import (
+    NOTHING_IS_LEFT,
     Codec,
     CompressionOption,
     InputsArgument,
@@ -31,6 +32,7 @@ def shuffle(
     """Put all rows of parquet data sets into one random order, within a memory limit."""
     from fsft.cli.data_info import show_info
     from fsft.cli.row_progress import row_progress
+    from fsft.cli.run import stop_on_signals
     from fsft.recipes.problems import RecipeError
     from fsft.recipes.units import parse_bytes
     from fsft.runtime.data.shuffle import shuffle as run
@@ -38,7 +40,7 @@ def shuffle(
     limit = parse_bytes(memory)
     if not isinstance(limit, int):
         raise RecipeError(f"--memory: `{memory}` is not a size. For example: 512MiB")
-    with row_progress() as tell:
+    with row_progress() as tell, stop_on_signals(NOTHING_IS_LEFT):
         info = run(
             inputs,
             out,

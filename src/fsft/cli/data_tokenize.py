@@ -78,6 +78,8 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
 
 def _text(out: Path, made: dict[str, Any]) -> str:
     from fsft.recipes.units import format_count
+    from fsft.runtime.data.left_out import left_out
+    from fsft.runtime.data.samples import SourceCounts
 
     lines = [f"{out}: {format_count(made['vocab_size'])} token ids in the vocabulary"]
     for split, told in made["splits"].items():
@@ -89,4 +91,6 @@ def _text(out: Path, made: dict[str, Any]) -> str:
             f"{told['num_files']} files, by {', '.join(told['engines'])}"
         )
         lines += [f"  {trouble}" for trouble in told["troubles"]]
+        counts = [SourceCounts(**source) for source in told["sources"]]
+        lines += [f"  {c.path}: left out {reasons}" for c in counts if (reasons := left_out(c))]
     return "\n".join(lines)

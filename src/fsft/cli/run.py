@@ -125,18 +125,21 @@ def _endpoint_of(environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGUSR1, by which schedulers ask to stop, into Stopped; name Ctrl-C."""
+def stop_on_signals(then: str = "The same command goes on.") -> Iterator[None]:
+    """Turn SIGTERM and SIGUSR1, by which schedulers ask to stop, into Stopped; name Ctrl-C.
+
+    `then` says what a person can do next.
+    """
     from fsft.recipes.problems import Interrupted, Stopped
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(f"stopped on {signal.Signals(number).name}. The same command goes on.")
+        raise Stopped(f"stopped on {signal.Signals(number).name}. {then}")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("interrupted. The same command goes on.") from None
+        raise Interrupted(f"interrupted. {then}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

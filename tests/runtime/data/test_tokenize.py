@@ -1,15 +1,8 @@
 """Raw files to token ids: the same whoever does it, gone on with after a kill, nothing lost."""
 
-import atexit
 import json
-import os
-import shutil
-import signal
 import subprocess
-import tempfile
-import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,81 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fsft.recipes.files import parse_recipe
-from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.problems import Refused
-from fsft.recipes.schema import Recipe
 from fsft.runtime.data import engines, tokenize
 from fsft.runtime.data.engines import Reference, TokenIds
 from fsft.runtime.data.store import read_batches
-from fsft.runtime.data.token_folder import write_token_folder
-from fsft.runtime.data.tokenize import SplitTokens
-from fsft.runtime.data.tokenizer import saved_tokenizer
-from tests.support import TINY_RECIPE, dialogue, fsft_command, fsft_environment, write_jsonl
-
-WORDS = [
-    "plan",
-    "a",
-    "run",
-    "before",
-    "it",
-    "costs",
-    "anything",
-    "and",
-    "share",
-    "what",
-    "was",
-    "learned",
-    "你好",
-    "世界",
-]
-
-
-def rows(number: int) -> list[dict[str, Any]]:
-    """Dialogues that differ from each other."""
-    random = np.random.default_rng(7)
-    return [
-        dialogue(
-            f"{i}: {' '.join(random.choice(WORDS, 9))}", " ".join(random.choice(WORDS, i % 30))
-        )
-        for i in range(1, number + 1)
-    ]
-
-
-def recipe(folder: Path, *overrides: str) -> Recipe:
-    return resolve_paths(parse_recipe(TINY_RECIPE, overrides=overrides), folder)
-
-
-def tokenized(given: Recipe, out: Path) -> SplitTokens:
-    out.mkdir(exist_ok=True)
-    if not (out / "tokenizer").exists():
-        shutil.copytree(tokenizer_folder(), out / "tokenizer")
-    return tokenize.tokenize(out, given.data, lambda *_: None)["train"]
-
-
-@cache
-def tokenizer_folder() -> Path:
-    """A tokenizer as prepare saves it, made once."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_jsonl(folder / "train.jsonl", rows(400))
-    return saved_tokenizer(recipe(folder), folder)
-
-
-def contents(tokens: SplitTokens) -> list[bytes]:
-    return [file.read_bytes() for file in tokens.files]
+from tests.runtime.data.tokenized import WORDS, contents, recipe, tokenized
+from tests.support import write_jsonl
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of some hundred rows, so that there is something to share out."""
     monkeypatch.setattr(tokenize, "PART_BYTES", 20_000)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_jsonl(tmp_path / "train.jsonl", rows(400))
-    return tmp_path
 
 
 def test_any_number_of_workers_makes_the_same_files(folder: Path, small_parts: None) -> None:
@@ -140,60 +70,6 @@ def test_what_was_done_before_a_kill_is_not_done_again(folder: Path, small_parts
     assert contents(again) == before
     redone = [f.stat().st_mtime_ns != t for f, t in zip(again.files, times, strict=True)]
     assert redone == [index in (1, 2) for index in range(len(times))]
-
-
-@pytest.mark.slow
-def test_a_killed_command_goes_on_and_ends_with_the_same_files(tmp_path: Path) -> None:
-    """SIGKILL in the middle, of the command and of all its workers."""
-    write_jsonl(tmp_path / "train.jsonl", rows(1000) * 300)
-    (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
-    workers = ("--set", "data.workers=2", "--set", "data.sequence_length=256")
-    command = fsft_command("data", "tokenize", "tiny.toml", *workers)
-
-    def start(out: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*command, "--out", out], cwd=tmp_path, env=fsft_environment(), start_new_session=True
-        )
-
-    undisturbed = start("whole")
-    assert undisturbed.wait(300) == 0
-    killed = start("killed")
-    for _ in range(3000):
-        if any(tmp_path.glob(".killed-*/train/part-*.json")) or killed.poll() is not None:
-            break
-        time.sleep(0.02)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed").exists()
-    assert start("killed").wait(300) == 0
-    names = [file.name for file in sorted((tmp_path / "whole" / "train").glob("*.parquet"))]
-    assert len(names) > 1
-    for name in names:
-        whole, other = (tmp_path / out / "train" / name for out in ("whole", "killed"))
-        assert whole.read_bytes() == other.read_bytes()
-
-
-def test_a_second_run_of_a_finished_folder_does_nothing(folder: Path) -> None:
-    def write() -> Any:
-        return write_token_folder(
-            recipe(folder), folder / "out", overwrite=False, on_progress=lambda *_: None
-        )
-
-    first = write()
-    times = {file: file.stat().st_mtime_ns for file in (folder / "out").rglob("*")}
-    assert write() == first
-    assert {file: file.stat().st_mtime_ns for file in (folder / "out").rglob("*")} == times
-
-
-def test_a_folder_with_other_data_is_not_overwritten_by_chance(folder: Path) -> None:
-    def write(*overrides: str, overwrite: bool = False) -> Any:
-        given = recipe(folder, *overrides)
-        return write_token_folder(given, folder / "out", overwrite=overwrite, on_progress=nothing)
-
-    write()
-    with pytest.raises(Refused, match="exists"):
-        write("data.sequence_length=64")
-    assert write("data.sequence_length=64", overwrite=True).rows < 400
 
 
 def test_a_fast_engine_that_errs_is_given_up_and_told(
@@ -250,57 +126,6 @@ def test_long_text_becomes_pieces_of_a_row_each(tmp_path: Path) -> None:
     assert max(map(len, pq.read_table(pieces.files[0])["input_ids"].to_pylist())) == 32
 
 
-TOKENS = {"input_ids": [[5, 6, 7, 8, 9], [10, 11]], "labels": [[-100, 6, 7, -100, 9], [-100, 11]]}
-
-
-def token_table(**columns: Any) -> pa.Table:
-    lists = {name: pa.array(value, pa.list_(pa.int64())) for name, value in columns.items()}
-    return pa.table(lists)
-
-
-def test_token_ids_that_others_made_are_taken_as_they_are(tmp_path: Path) -> None:
-    pq.write_table(
-        token_table(ids=TOKENS["input_ids"], learn=TOKENS["labels"]), tmp_path / "t.parquet"
-    )
-    columns = '{ input_ids = "ids", labels = "learn" }'
-    train = f'data.train=[{{ path = "t.parquet", format = "tokens", columns = {columns} }}]'
-    found = pq.read_table(tokenized(recipe(tmp_path, train), tmp_path / "out").files[0])
-    assert found["input_ids"].to_pylist() == TOKENS["input_ids"]
-    assert found["labels"].to_pylist() == TOKENS["labels"]
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ({"other": [[1]]}, "the column is missing; there are other"),
-        ({"input_ids": [[1, 9999]]}, "holds 1 to 9999; the model knows 0 to 319"),
-        ({"input_ids": [[1, 2]], "labels": [[2, -100]]}, "must be the token at its own place"),
-        ({"input_ids": [[1, 2]], "labels": [[1]]}, "differs from input_ids in length"),
-        ({"input_ids": [[1, 2, 3]], "cu_seqlens": [[0, 2]]}, "must rise from 0 to the length"),
-        ({"input_ids": [[1, 2, 3]], "cu_seqlens": [[3]]}, "must begin with 0"),
-    ],
-)
-def test_token_ids_that_cannot_be_right_are_refused(
-    columns: dict[str, Any], said: str, tmp_path: Path
-) -> None:
-    pq.write_table(token_table(**columns), tmp_path / "t.parquet")
-    given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
-    with pytest.raises(Refused, match=said):
-        tokenized(given, tmp_path / "out")
-
-
-def test_packed_rows_of_others_become_their_samples_again(tmp_path: Path) -> None:
-    packed = token_table(input_ids=[[5, 6, 7, 8, 9], [1, 2]], cu_seqlens=[[0, 2, 5], [0, 2]])
-    pq.write_table(packed, tmp_path / "t.parquet")
-    given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
-    tokens = tokenized(given, tmp_path / "out")
-    found = pq.read_table(tokens.files[0])
-    assert found["input_ids"].to_pylist() == [[5, 6], [7, 8, 9], [1, 2]]
-    assert found["labels"].to_pylist() == [[-100, 6], [-100, 8, 9], [-100, 2]]
-    (counts,) = tokens.sources
-    assert (counts.num_read, counts.num_split, counts.num_used) == (2, 1, 3)
-
-
 def test_preferences_keep_both_answers(tmp_path: Path) -> None:
     write_jsonl(
         tmp_path / "train.jsonl",
@@ -319,96 +144,3 @@ def _loaded(folder: Path) -> Any:
 
     definition = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())
     return Tokenizer.from_str(json.dumps(definition))
-
-
-def test_labels_of_some_rows_are_not_lost(tmp_path: Path) -> None:
-    ids = [5, 6, 7, 8]
-    write_jsonl(
-        tmp_path / "t.jsonl",
-        [{"input_ids": ids}, {"input_ids": ids, "labels": [-100, -100, 7, 8]}, {"input_ids": ids}],
-    )
-    given = recipe(tmp_path, 'data.train=[{ path = "t.jsonl", format = "tokens" }]')
-    found = pq.read_table(tokenized(given, tmp_path / "out").files[0])
-    all_but_first = [-100, 6, 7, 8]
-    assert found["labels"].to_pylist() == [all_but_first, [-100, -100, 7, 8], all_but_first]
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"input_ids": [5, "x"]}, "input_ids must hold whole numbers"),
-        ({"input_ids": [10**30]}, "input_ids must hold numbers from 0"),
-        ({"input_ids": [1, 2], "labels": [1]}, "labels has 1 numbers, and input_ids 2"),
-        ([1, 2], "needs the field input_ids"),
-    ],
-)
-def test_a_row_that_is_no_token_ids_is_named_with_its_line(
-    row: Any, said: str, tmp_path: Path
-) -> None:
-    write_jsonl(tmp_path / "t.jsonl", [{"input_ids": [5, 6]}, row, {"input_ids": [7, 8]}])
-    train = 'data.train=[{ path = "t.jsonl", format = "tokens" }]'
-    with pytest.raises(Refused, match=said) as refused:
-        tokenized(recipe(tmp_path, train), tmp_path / "out")
-    assert refused.value.problems[0].line == 2
-    skipping = tokenized(recipe(tmp_path, train, 'data.on_error="skip"'), tmp_path / "out")
-    (counts,) = skipping.sources
-    assert (counts.num_read, counts.num_used, counts.num_broken) == (3, 2, 1)
-
-
-def test_a_column_that_the_recipe_names_and_nobody_wrote_is_told(tmp_path: Path) -> None:
-    pq.write_table(token_table(input_ids=[[1, 2]], lab=[[-100, 2]]), tmp_path / "t.parquet")
-    columns = '{ labels = "labx" }'
-    train = f'data.train=[{{ path = "t.parquet", format = "tokens", columns = {columns} }}]'
-    with pytest.raises(Refused, match="labx: the column is missing; there are input_ids, lab"):
-        tokenized(recipe(tmp_path, train), tmp_path / "out")
-
-
-def test_tokens_of_preferences_are_not_taken_for_plain_answers(tmp_path: Path) -> None:
-    columns = {"input_ids": [[1, 2]], "rejected_input_ids": [[1, 3]]}
-    pq.write_table(token_table(**columns), tmp_path / "t.parquet")
-    given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
-    with pytest.raises(Refused, match="which answers people liked"):
-        tokenized(given, tmp_path / "out")
-
-
-def nothing(*_: Any) -> None:
-    """No progress is told."""
-
-
-def test_a_folder_of_tokens_never_costs_an_input(folder: Path) -> None:
-    (folder / "in").mkdir()
-    (folder / "train.jsonl").rename(folder / "in" / "train.jsonl")
-    given = recipe(folder, 'data.train=[{ path = "in" }]')
-    for out, said in (("in", "lies in the input"), ("in/tokens", "lies in the input")):
-        with pytest.raises(Refused, match=said):
-            write_token_folder(given, folder / out, overwrite=True, on_progress=nothing)
-    with pytest.raises(Refused, match="holds the input"):
-        write_token_folder(given, folder, overwrite=True, on_progress=nothing)
-    (folder / "mine").mkdir()
-    (folder / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(Refused, match="was not written by fsft"):
-        write_token_folder(given, folder / "mine", overwrite=True, on_progress=nothing)
-    assert (folder / "in" / "train.jsonl").exists()
-
-
-def test_folders_with_like_names_are_left_alone(folder: Path) -> None:
-    for name in (".out-precious", ".out-1-0123456789abcdef", ".out-0123456789abcdef"):
-        (folder / name).mkdir()
-        (folder / name / "file").write_text("x")
-    (folder / ".out-file").write_text("x")
-    write_token_folder(recipe(folder), folder / "out", overwrite=False, on_progress=nothing)
-    assert (folder / ".out-precious" / "file").exists()
-    assert (folder / ".out-1-0123456789abcdef" / "file").exists()
-    assert (folder / ".out-0123456789abcdef" / "file").exists()
-    assert (folder / ".out-file").exists()
-
-
-def test_two_processes_do_not_write_the_same_folder(folder: Path) -> None:
-    from fsft.runtime.run_directory import resumed_folder
-
-    with (
-        resumed_folder(folder / "out", "ab" * 8),
-        pytest.raises(Refused, match="is being written by another process"),
-        resumed_folder(folder / "out", "ab" * 8),
-    ):
-        raise AssertionError("two hold the same folder")
