@@ -16,6 +16,7 @@ from fsft.recipes.schema import SPLITS, Recipe, to_document
 from fsft.recipes.shipped import shipped_templates
 from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
 from fsft.runtime.data.files import find_files
+from fsft.runtime.file_stamps import stamp_of
 from fsft.runtime.run_directory import write_json
 
 DATA_LAYOUT = 2
@@ -120,14 +121,15 @@ def _other_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
 
 
 def _input(key: str, path: Path, cache: dict[str, Any]) -> Input:
-    stat = path.stat()
+    stamp = stamp_of(path)
+    size, modified, *_ = stamp
     if path.suffix in _WEIGHTS:
-        return Input(key, str(path), stat.st_size, "", stat.st_mtime_ns)
-    stamp = [stat.st_size, stat.st_mtime_ns]
+        return Input(key, str(path), size, "", modified)
     entry = cache.get(str(path))
-    if entry is None or entry["stamp"] != stamp:
+    # A list where it was read from the cache.
+    if entry is None or tuple(entry["stamp"]) != stamp:
         entry = cache[str(path)] = {"stamp": stamp, "sha256": file_sha256(path)}
-    return Input(key, str(path), stat.st_size, entry["sha256"])
+    return Input(key, str(path), size, entry["sha256"])
 
 
 def _forget_paths(document: dict[str, Any], inputs: list[Input]) -> None:
