@@ -27,7 +27,7 @@ from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.tokenize import Progress, SplitTokens, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
-from fsft.runtime.run_directory import resumed_folder
+from fsft.runtime.unchanged import resumed_from
 
 INPUTS = ".inputs.json"
 """Hashes of the files that were read, in the folder of tokens."""
@@ -40,21 +40,22 @@ def write_token_folder(
 
     A kill loses at most the parts that were being worked on: the same call goes on. Does nothing
     where that was done before. Raises Refused where `out` holds something else, unless
-    `overwrite`, or where data cannot be used.
+    `overwrite`, or where data cannot be used or changed while it was read.
     """
     out = out.resolve()
     require_apart(out, list(_local_inputs(recipe)))
     with TemporaryDirectory() as scratch:
         # Hashes of what did not change since the folder was written are taken from it.
         cache = (out if (out / INFO_NAME).exists() else Path(scratch)) / INPUTS
-        fingerprint = stage_fingerprints(recipe, find_inputs(recipe, cache))["prepare"]
+        inputs = find_inputs(recipe, cache)
+        fingerprint = stage_fingerprints(recipe, inputs)["prepare"]
         hashes = cache.read_bytes() if cache.exists() else b"{}"
     if (out / INFO_NAME).exists() and (before := read_info(out)).made.get(
         "fingerprint"
     ) == fingerprint:
         return before
     require_free(out, overwrite=overwrite)
-    with resumed_folder(out, fingerprint) as folder:
+    with resumed_from(out, fingerprint, recipe, inputs) as folder:
         (folder / INPUTS).write_bytes(hashes)
         saved = saved_tokenizer(recipe, folder)
         splits = tokenize(folder, recipe.data, on_progress)
