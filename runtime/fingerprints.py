@@ -6,7 +6,7 @@ counts by what its storage or the hub says of the content.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fsft.recipes.schema import SPLITS, Recipe, to_document
 from fsft.recipes.shipped import shipped_templates
 from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
 from fsft.runtime.data.files import find_files
+from fsft.runtime.file_stamps import Stamp, stamp_of
 from fsft.runtime.run_directory import write_json
 
 DATA_LAYOUT = 2
@@ -39,6 +40,8 @@ class Input:
     """Nanoseconds since 1970; 0 where the content is hashed."""
     version: str = ""
     """What lies elsewhere is known by what is said of it there: an ETag, a time, a commit."""
+    stamp: Stamp | tuple[()] = ()
+    """Of a file whose content is hashed, just before that was done."""
 
 
 def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
@@ -49,11 +52,20 @@ def find_inputs(recipe: Recipe, cache_file: Path) -> list[Input]:
     cache = _remembered(cache_file)
     known = dict(cache)
     try:
-        return [*_data_inputs(recipe, cache), *_other_inputs(recipe, cache)]
+        return [_hashed(item, cache) for item in inputs_as_they_are(recipe)]
     finally:
         # Hashing large data takes minutes: what is done stays done when it is interrupted.
         if cache != known:
             write_json(cache_file, cache)
+
+
+def inputs_as_they_are(recipe: Recipe) -> Iterator[Input]:
+    """Every file that the recipe names, without its hash.
+
+    Raises Refused where data is not to be found.
+    """
+    yield from _data_inputs(recipe)
+    yield from _other_inputs(recipe)
 
 
 def _remembered(cache_file: Path) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def _identities(inputs: list[Input]) -> list[object]:
     ]
 
 
-def _data_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
+def _data_inputs(recipe: Recipe) -> Iterator[Input]:
     for split in SPLITS:
         for index, source in enumerate(getattr(recipe.data, split)):
             key = f"data.{split}.{index}.path"
@@ -112,28 +124,35 @@ def _data_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
                     yield Input(key, file.path, file.size, "", version=file.version)
                 elif file.kind == "saved":
                     paths = sorted(path for path in Path(file.path).rglob("*") if path.is_file())
-                    yield from (_input(key, path, cache) for path in paths)
+                    yield from (_input(key, path) for path in paths)
                 else:
-                    yield _input(key, Path(file.path), cache)
+                    yield _input(key, Path(file.path))
 
 
-def _other_inputs(recipe: Recipe, cache: dict[str, Any]) -> Iterator[Input]:
+def _other_inputs(recipe: Recipe) -> Iterator[Input]:
     for key, template in named_templates(recipe.data):
-        yield _input(key, shipped_templates().get(template, Path(template)), cache)
+        yield _input(key, shipped_templates().get(template, Path(template)))
     if recipe.model.path is not None and (folder := Path(recipe.model.path)).is_dir():
         paths = (path for path in sorted(folder.iterdir()) if path.is_file())
-        yield from (_input("model.path", path, cache) for path in paths)
+        yield from (_input("model.path", path) for path in paths)
 
 
-def _input(key: str, path: Path, cache: dict[str, Any]) -> Input:
-    stat = path.stat()
+def _input(key: str, path: Path) -> Input:
+    stamp = stamp_of(path)
+    size, modified, *_ = stamp
     if path.suffix in _WEIGHTS:
-        return Input(key, str(path), stat.st_size, "", stat.st_mtime_ns)
-    stamp = [stat.st_size, stat.st_mtime_ns]
-    entry = cache.get(str(path))
-    if entry is None or entry["stamp"] != stamp:
-        entry = cache[str(path)] = {"stamp": stamp, "sha256": file_sha256(path)}
-    return Input(key, str(path), stat.st_size, entry["sha256"])
+        return Input(key, str(path), size, "", modified)
+    return Input(key, str(path), size, "", stamp=stamp)
+
+
+def _hashed(item: Input, cache: dict[str, Any]) -> Input:
+    if not item.stamp:
+        return item
+    entry = cache.get(item.path)
+    # A list where it was read from the cache.
+    if entry is None or tuple(entry["stamp"]) != item.stamp:
+        entry = cache[item.path] = {"stamp": item.stamp, "sha256": file_sha256(Path(item.path))}
+    return replace(item, sha256=entry["sha256"])
 
 
 def _forget_paths(document: dict[str, Any], inputs: list[Input]) -> None:

@@ -23,9 +23,14 @@ def write_lock(
         data = {**info, "tokenizer": {**info["tokenizer"], "sha256": file_sha256(tokenizer)}}
     text = lock_text(
         recipe,
-        inputs=[asdict(item) for item in inputs],
+        inputs=[_pinned(item) for item in inputs],
         devices=asdict(find_devices(recipe.hardware)),
         data=data,
         plan=expected,
     )
     write_text(run.lock_file, text)
+
+
+def _pinned(item: Input) -> dict[str, Any]:
+    """An input without its stamp, which is another one wherever the same file lies."""
+    return {name: value for name, value in asdict(item).items() if name != "stamp"}

@@ -173,7 +173,9 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
     started = time.perf_counter()
     events.write(StageStarted(stage=stage))
     fingerprint = plan.fingerprints[stage]
-    context = StageContext(stage, plan.recipe, run, events, fingerprint, plan.launching)
+    context = StageContext(
+        stage, plan.recipe, run, events, fingerprint, plan.launching, plan.inputs
+    )
     before = run.finished_stages().get(stage)
     if stage == "train" and before and before.fingerprint == fingerprint:
         # Asked for again by name: without its checkpoints it starts from the beginning.

@@ -17,7 +17,8 @@ from fsft.runtime.data.text_tokenizer import TextTokenizer, text_tokenizer
 from fsft.runtime.data.tokenize import SplitTokens, start_engine, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer, warnings_of_templates
 from fsft.runtime.data.training_set import Portion, TokenRows, write_training_set
-from fsft.runtime.run_directory import resumed_folder, write_json
+from fsft.runtime.run_directory import write_json
+from fsft.runtime.unchanged import resumed_from
 
 PREFERENCES = ("preference", "kto")
 WITHOUT_TEMPLATE = ("text", "tokens")
@@ -46,10 +47,11 @@ def prepare(context: StageContext) -> str:
     """Write tokenizer, token ids, rows and counts to the run's data folder; returns a summary.
 
     What was tokenized before a kill is not tokenized again. Raises Refused when the data cannot be
-    used.
+    used, or changed while it was read.
     """
     data = context.recipe.data
-    with resumed_folder(context.run.data, context.fingerprint) as folder:
+    made_by, inputs = context.fingerprint, context.inputs
+    with resumed_from(context.run.data, made_by, context.recipe, inputs) as folder:
         _require_trainable(data)
         start_engine(data)
         tokenizer = text_tokenizer(saved_tokenizer(context.recipe, folder))

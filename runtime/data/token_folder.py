@@ -29,8 +29,8 @@ from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.tokenize import Progress, SplitTokens, start_engine, tokenize
 from fsft.runtime.data.tokenizer import saved_tokenizer
 from fsft.runtime.fingerprints import find_inputs, stage_fingerprints
-from fsft.runtime.run_directory import resumed_folder
 from fsft.runtime.troubles import disk_full_message, says_disk_full
+from fsft.runtime.unchanged import resumed_from
 
 INPUTS = ".inputs.json"
 """Hashes of the files that were read, in the folder of tokens."""
@@ -43,8 +43,8 @@ def write_token_folder(
 
     A kill loses at most the parts that were being worked on: the same call goes on. Does nothing
     where that was done before. Raises Refused where `out` holds something else, unless
-    `overwrite`, or where data cannot be used or none of it is left to learn from; RunFailed on a
-    full disk.
+    `overwrite`, or where data cannot be used, changed while it was read, or none of it is left to
+    learn from; RunFailed on a full disk.
     """
     try:
         return _write_token_folder(recipe, writable_place(out), overwrite, on_progress)
@@ -61,14 +61,15 @@ def _write_token_folder(
     with TemporaryDirectory() as scratch:
         # Hashes of what did not change since the folder was written are taken from it.
         cache = (out if (out / INFO_NAME).exists() else Path(scratch)) / INPUTS
-        fingerprint = stage_fingerprints(recipe, find_inputs(recipe, cache))["prepare"]
+        inputs = find_inputs(recipe, cache)
+        fingerprint = stage_fingerprints(recipe, inputs)["prepare"]
         hashes = cache.read_bytes() if cache.exists() else b"{}"
     if (out / INFO_NAME).exists() and (before := read_info(out)).made.get(
         "fingerprint"
     ) == fingerprint:
         return before
     require_free(out, overwrite=overwrite)
-    with resumed_folder(out, fingerprint) as folder:
+    with resumed_from(out, fingerprint, recipe, inputs) as folder:
         (folder / INPUTS).write_bytes(hashes)
         start_engine(recipe.data)
         saved = saved_tokenizer(recipe, folder)

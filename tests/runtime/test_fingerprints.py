@@ -1,6 +1,7 @@
 """What makes a stage run again, and what does not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,21 @@ def test_moved_or_touched_files_change_nothing(folder: Path, tmp_path: Path) -> 
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved, ignore=shutil.ignore_patterns("moved", "runs"))
     assert prints(moved) == before
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_file_restored_with_its_old_time_and_size_is_hashed_again(
+    folder: Path, in_place: bool
+) -> None:
+    def restore() -> None:
+        file = folder / "train.jsonl"
+        times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+        other = file if in_place else folder / "other.jsonl"
+        other.write_text(file.read_text().replace("Who", "How"))
+        os.utime(other, ns=times)
+        other.replace(file)
+
+    assert changed(folder, restore) == set(STAGES)
 
 
 def test_a_changed_file_in_a_folder_of_data_redoes_everything(folder: Path, tmp_path: Path) -> None:
