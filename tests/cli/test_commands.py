@@ -100,9 +100,19 @@ def test_recipes_are_listed_and_shown(tmp_path: Path) -> None:
 def test_a_diff_is_told_to_people_and_programs(tmp_path: Path) -> None:
     one = write_tiny_recipe(tmp_path)
     other = tmp_path / "other.toml"
+    other.write_text(TINY_RECIPE.replace("warmup = 0.2", "warmup = 0.1"))
+    done = fsft("recipe", "diff", one, other, cwd=tmp_path)
+    assert done.stdout == (
+        "optimizer.warmup: 0.2 → 0.1 (done again: train, convert, evaluate, report)\n"
+    )
+    told = json.loads(fsft("recipe", "diff", one, other, "--json", cwd=tmp_path).stdout)
+    assert told == [{"key": "optimizer.warmup", "before": 0.2, "after": 0.1}]
+    assert fsft("recipe", "diff", one, one, cwd=tmp_path).stdout == "No difference.\n"
+
+
+def test_another_layout_of_the_same_rows_does_nothing_again(tmp_path: Path) -> None:
+    one = write_tiny_recipe(tmp_path)
+    other = tmp_path / "other.toml"
     other.write_text(TINY_RECIPE.replace("zero = 1", "zero = 2"))
     done = fsft("recipe", "diff", one, other, cwd=tmp_path)
-    assert done.stdout == ("parallel.zero: 1 → 2 (done again: train, convert, evaluate, report)\n")
-    told = json.loads(fsft("recipe", "diff", one, other, "--json", cwd=tmp_path).stdout)
-    assert told == [{"key": "parallel.zero", "before": 1, "after": 2}]
-    assert fsft("recipe", "diff", one, one, cwd=tmp_path).stdout == "No difference.\n"
+    assert done.stdout == "parallel.zero: 1 → 2 (nothing is done again)\n"
