@@ -91,6 +91,7 @@ class SampleEncoder:
                 self._give_up(one.placed, error)
                 continue
             self._counts.num_too_long += parts.num_too_long
+            self._counts.num_truncated += parts.num_truncated
             self._counts.num_split += len(parts.samples) + parts.num_too_long - 1
             pieces = (PlacedSample(one.placed.row, sample) for sample in parts.samples)
             yield from filter(None, map(self._written, pieces))

@@ -36,7 +36,7 @@ class SourceCounts:
     num_empty: int = 0
     num_too_long: int = 0
     num_truncated: int = 0
-    """Samples among those used that were cut."""
+    """Samples that were cut, or lost earlier turns, to fit into a row."""
     num_fully_masked: int = 0
     num_split: int = 0
     """Samples more than rows, from dialogues that were split; those too long by themselves too."""
