@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Data
-from fsft.runtime.data.encode import Encoder, TokenBatch
-from fsft.runtime.data.fitting import fitted, lengths_of
+from fsft.runtime.data.encode import Encoder
+from fsft.runtime.data.fitting import cut_sides, fitted, lengths_of
 from fsft.runtime.data.images.fitting import fitted_with_images
 from fsft.runtime.data.long import can_split, split_by_tokens
 from fsft.runtime.data.parts import Part, lines_before
@@ -49,11 +49,13 @@ class SampleEncoder:
         if self._data.too_long == "split":
             written = list(self._split(written))
         chosen = [one.chosen for one in written]
-        worse = [one.rejected for one in written if one.rejected]
+        rejected = [one.rejected for one in written if one.rejected]
         samples = [one.placed.sample for one in written]
         if any(sample.images for sample in samples):
-            return self._with_images(chosen, worse, samples)
-        return SampleBatch(self._encoded(chosen), self._encoded(worse) if worse else None, samples)
+            return self._with_images(chosen, rejected, samples)
+        sides = [self._encoder.encode(side) for side in (chosen, *([rejected] if rejected else []))]
+        better, *worse = cut_sides(sides, self._data, self._counts)
+        return SampleBatch(better, worse[0] if worse else None, samples)
 
     def _with_images(
         self, chosen: Sequence[Rendered], worse: Sequence[Rendered], samples: Sequence[Sample]
@@ -102,7 +104,3 @@ class SampleEncoder:
         self._counts.first_broken = self._counts.first_broken or str(problem)
         if self._data.on_error == "stop":
             raise Refused(problem) from None
-
-    def _encoded(self, rendered: Sequence[Rendered]) -> TokenBatch:
-        batch = self._encoder.encode(rendered)
-        return batch if self._data.too_long == "split" else fitted(batch, self._data, self._counts)

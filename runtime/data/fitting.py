@@ -1,5 +1,7 @@
 """What becomes of encoded samples that are longer than a row, or have nothing to learn."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fsft.recipes.schema import Data
@@ -40,14 +42,22 @@ def chopped(batch: TokenBatch, length: int) -> TokenBatch:
     return TokenBatch(TokenIds(batch.tokens.ids, bounds), batch.learned & ~begins)
 
 
+def cut_sides(sides: Sequence[TokenBatch], data: Data, counts: SourceCounts) -> list[TokenBatch]:
+    """The sides of samples cut where data.too_long says so; a sample counts once.
+
+    A sample has one side, or two where it is a preference: the n-th of each batch.
+    """
+    is_long = np.any([lengths_of(side) > data.sequence_length for side in sides], axis=0)
+    if data.too_long != "truncate" or not is_long.any():
+        return list(sides)
+    counts.num_truncated += int(is_long.sum())
+    return [truncated(side, data.sequence_length) for side in sides]
+
+
 def fitted(batch: TokenBatch, data: Data, counts: SourceCounts) -> TokenBatch:
     """Samples without turns made to fit as data.too_long says; "drop" leaves long ones."""
-    num_long = int((lengths_of(batch) > data.sequence_length).sum())
-    if not num_long or data.too_long == "drop":
-        return batch
-    if data.too_long == "truncate":
-        counts.num_truncated += num_long
-        return truncated(batch, data.sequence_length)
+    if data.too_long != "split":
+        return cut_sides([batch], data, counts)[0]
     pieces = chopped(batch, data.sequence_length)
     counts.num_split += len(pieces) - len(batch)
     return pieces

@@ -314,6 +314,17 @@ def test_preferences_keep_both_answers(tmp_path: Path) -> None:
     assert 0 < len(learned) < len(worse)
 
 
+@pytest.mark.parametrize("longer", ["chosen", "rejected", "both"])
+def test_a_preference_that_is_cut_counts_once(longer: str, tmp_path: Path) -> None:
+    long = " ".join(WORDS * 9)
+    texts = {side: long if longer in (side, "both") else "a" for side in ("chosen", "rejected")}
+    texts["rejected"] = f"no, {texts['rejected']}"
+    write_jsonl(tmp_path / "train.jsonl", [{"prompt": "q", **texts, "n": n} for n in range(3)])
+    tokens = tokenized(recipe(tmp_path, 'data.too_long="truncate"'), tmp_path / "out")
+    (counts,) = tokens.sources
+    assert (counts.num_read, counts.num_used, counts.num_truncated) == (3, 3, 3)
+
+
 def _loaded(folder: Path) -> Any:
     from tokenizers import Tokenizer
 
