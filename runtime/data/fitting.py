@@ -33,12 +33,15 @@ def truncated(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
 
 
 def chopped(batch: TokenBatch, length: int) -> TokenBatch:
-    """Each sample as pieces of `length` tokens, the last one shorter.
+    """Each sample as pieces of `length` tokens, the last one shorter; an empty one stays as it is.
 
     The first token of a piece has nothing before it and is not learned.
     """
+    numbers = np.maximum(1, -(-lengths_of(batch) // length))
+    places_in_sample = np.arange(numbers.sum()) - np.repeat(np.cumsum(numbers) - numbers, numbers)
+    starts = np.repeat(batch.tokens.bounds[:-1], numbers) + places_in_sample * length
+    bounds = np.append(starts, batch.tokens.bounds[-1])
     begins = _places(batch) % length == 0
-    bounds = np.append(np.flatnonzero(begins), len(begins)).astype(np.int64)
     return TokenBatch(TokenIds(batch.tokens.ids, bounds), batch.learned & ~begins)
 
 

@@ -136,11 +136,13 @@ class PartTokenizer:
     def _usable(self, batch: SampleBatch, schema: pa.Schema, counts: PartCounts) -> pa.RecordBatch:
         """The samples that fit and have something to learn; the others are counted."""
         limit = self._data.sequence_length
+        is_empty = np.all([lengths_of(side) == 0 for side in batch.sides], axis=0)
         fits = np.all([lengths_of(side) <= limit for side in batch.sides], axis=0)
         learns = np.all([has_labels(side) for side in batch.sides], axis=0)
         kept = fits & learns
         counts.rows.num_too_long += int((~fits).sum())
-        counts.rows.num_fully_masked += int((fits & ~learns).sum())
+        counts.rows.num_empty += int(is_empty.sum())
+        counts.rows.num_fully_masked += int((fits & ~learns & ~is_empty).sum())
         counts.rows.num_used += int(kept.sum())
         for side in batch.sides:
             tokens_kept = np.repeat(kept, lengths_of(side))

@@ -301,6 +301,17 @@ def test_packed_rows_of_others_become_their_samples_again(tmp_path: Path) -> Non
     assert (counts.num_read, counts.num_split, counts.num_used) == (2, 1, 3)
 
 
+@pytest.mark.parametrize("too_long", ["drop", "truncate", "split"])
+def test_samples_without_a_token_are_counted_as_empty(too_long: str, tmp_path: Path) -> None:
+    pq.write_table(token_table(input_ids=[[], [5] * 200, [], [6, 7], []]), tmp_path / "t.parquet")
+    train = 'data.train=[{ path = "t.parquet", format = "tokens" }]'
+    tokens = tokenized(recipe(tmp_path, train, f'data.too_long="{too_long}"'), tmp_path / "out")
+    (counts,) = tokens.sources
+    assert (counts.num_read, counts.num_empty, counts.num_fully_masked) == (5, 3, 0)
+    ways = {"drop": (0, 1, 1), "truncate": (0, 2, 0), "split": (2, 4, 0)}
+    assert (counts.num_split, counts.num_used, counts.num_too_long) == ways[too_long]
+
+
 def test_preferences_keep_both_answers(tmp_path: Path) -> None:
     write_jsonl(
         tmp_path / "train.jsonl",
