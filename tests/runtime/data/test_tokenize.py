@@ -24,6 +24,7 @@ from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Recipe
 from fsft.runtime.data import engines, tokenize
 from fsft.runtime.data.engines import Reference, TokenIds
+from fsft.runtime.data.samples import MAX_PROBLEMS
 from fsft.runtime.data.store import read_batches
 from fsft.runtime.data.token_folder import write_token_folder
 from fsft.runtime.data.tokenize import SplitTokens
@@ -230,6 +231,41 @@ def test_every_broken_row_is_named_with_its_line_in_the_file(
     assert skipping.sources[0].num_broken == 3
     assert skipping.sources[0].num_used + skipping.sources[0].num_empty == 397
     assert "train.jsonl:150" in skipping.sources[0].first_broken
+
+
+def test_rows_that_the_chat_template_refuses_are_named_with_the_broken_ones_or_skipped(
+    folder: Path, small_parts: None
+) -> None:
+    (folder / "no_tools.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('No tools!') }}"
+        "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    tool = {"role": "tool", "content": "42"}
+    given = rows(400)
+    for number in (121, 123, 301):
+        given[number - 1]["messages"].insert(1, tool)
+    given[122 - 1]["messages"][0]["role"] = "king"
+    write_jsonl(folder / "train.jsonl", given)
+    train = 'data.train=[{ path = "train.jsonl", template = "no_tools.jinja" }]'
+    with pytest.raises(Refused) as refused:
+        tokenized(recipe(folder, train, "data.workers=1"), folder / "out")
+    *named, hint = refused.value.problems
+    assert [problem.line for problem in named] == [121, 122, 123]
+    assert "the chat template refuses the dialogue: No tools!" in named[0].reason
+    assert 'set data.on_error = "skip"' in hint.reason
+    skipping = tokenized(recipe(folder, train, 'data.on_error="skip"'), folder / "out")
+    (counts,) = skipping.sources
+    assert (counts.num_read, counts.num_broken) == (400, 4)
+    assert "train.jsonl:121" in counts.first_broken
+
+
+def test_no_more_rows_are_named_than_help(folder: Path) -> None:
+    (folder / "never.jinja").write_text("{{ raise_exception('Never!') }}")
+    train = 'data.train=[{ path = "train.jsonl", template = "never.jinja" }]'
+    with pytest.raises(Refused) as refused:
+        tokenized(recipe(folder, train, "data.workers=1"), folder / "out")
+    assert len(refused.value.problems) == MAX_PROBLEMS + 1
 
 
 def test_long_text_becomes_pieces_of_a_row_each(tmp_path: Path) -> None:
