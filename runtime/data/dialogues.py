@@ -25,6 +25,8 @@ class Parts:
     samples: list[Sample]
     num_too_long: int = 0
     """Exchanges that are longer than a row by themselves, and were left out."""
+    num_truncated: int = 0
+    """Samples whose earlier turns are in no other sample."""
 
 
 def tidied(sample: Sample) -> Tidied:
@@ -59,7 +61,8 @@ def split(
 
     A new one begins where the user speaks. It keeps system turns and tools, and as history as many
     of the turns before as take up at most half of the row; history is not learned again, so that
-    every answer is learned once. `last_answer_only` keeps the one that ends with the last answer.
+    every answer is learned once. `last_answer_only` keeps the one that ends with the last answer;
+    earlier turns that it has no room for are cut off.
     """
     dialogue = _Dialogue(sample)
 
@@ -67,7 +70,7 @@ def split(
         return count_tokens(dialogue.part(oldest, first, end)) <= room
 
     samples: list[Sample] = []
-    num_too_long = 0
+    num_too_long = num_truncated = 0
     number = len(dialogue.exchanges)
     first = number - 1 if last_answer_only else 0
     while first < number:
@@ -80,10 +83,11 @@ def split(
             while end < number and fits(oldest, first, end + 1):
                 end += 1
             samples.append(dialogue.part(oldest, first, end))
+            num_truncated += last_answer_only and oldest > 0
         else:
             num_too_long += 1
         first = end
-    return Parts(samples, num_too_long)
+    return Parts(samples, num_too_long, num_truncated)
 
 
 class _Dialogue:

@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Data
-from fsft.runtime.data.encode import Encoder, TokenBatch
-from fsft.runtime.data.fitting import fitted, lengths_of
+from fsft.runtime.data.encode import Encoder
+from fsft.runtime.data.fitting import cut_sides, fitted, lengths_of
 from fsft.runtime.data.images.fitting import fitted_with_images
 from fsft.runtime.data.long import can_split, split_by_tokens
-from fsft.runtime.data.parts import Part, lines_before
 from fsft.runtime.data.render import Rendered
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
 from fsft.runtime.data.sample_writer import SampleWriter
-from fsft.runtime.data.samples import PlacedSample, SourceCounts
+from fsft.runtime.data.samples import BadRows, PlacedSample, SourceCounts
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,21 @@ class _Written:
 
 
 class SampleEncoder:
-    """Encodes the samples of one part; what cannot be rendered is added to the counts."""
+    """Encodes the samples of one part; what cannot be rendered is added to its bad rows."""
 
     def __init__(
         self,
-        part: Part,
         data: Data,
         encoder: Encoder,
         counts: SourceCounts,
+        bad: BadRows,
         writer: SampleWriter,
     ) -> None:
-        self._part, self._data, self._encoder, self._counts = part, data, encoder, counts
+        self._data, self._encoder, self._counts, self._bad = data, encoder, counts, bad
         self._writer = writer
 
     def encode(self, window: Sequence[PlacedSample]) -> SampleBatch:
-        """The samples in order. Raises Refused where one cannot be used and data.on_error stops."""
+        """The samples in order, without those that cannot be written."""
         written = [one for placed in window if (one := self._written(placed))]
         if any(one.placed.sample.text for one in written):
             texts = self._encoder.encode([one.chosen for one in written])
@@ -49,11 +47,13 @@ class SampleEncoder:
         if self._data.too_long == "split":
             written = list(self._split(written))
         chosen = [one.chosen for one in written]
-        worse = [one.rejected for one in written if one.rejected]
+        rejected = [one.rejected for one in written if one.rejected]
         samples = [one.placed.sample for one in written]
         if any(sample.images for sample in samples):
-            return self._with_images(chosen, worse, samples)
-        return SampleBatch(self._encoded(chosen), self._encoded(worse) if worse else None, samples)
+            return self._with_images(chosen, rejected, samples)
+        sides = [self._encoder.encode(side) for side in (chosen, *([rejected] if rejected else []))]
+        better, *worse = cut_sides(sides, self._data, self._counts)
+        return SampleBatch(better, worse[0] if worse else None, samples)
 
     def _with_images(
         self, chosen: Sequence[Rendered], worse: Sequence[Rendered], samples: Sequence[Sample]
@@ -73,7 +73,7 @@ class SampleEncoder:
             self._counts.num_left_out += chosen.num_left_out
             return _Written(placed, chosen, worse or None)
         except ValueError as error:
-            self._give_up(placed, error)
+            self._bad.add(placed.row, error)
             return None
 
     def _split(self, written: Sequence[_Written]) -> Iterator[_Written]:
@@ -88,20 +88,10 @@ class SampleEncoder:
             try:
                 parts = split_by_tokens(one.placed.sample, self._writer, self._data)
             except ValueError as error:
-                self._give_up(one.placed, error)
+                self._bad.add(one.placed.row, error)
                 continue
             self._counts.num_too_long += parts.num_too_long
+            self._counts.num_truncated += parts.num_truncated
             self._counts.num_split += len(parts.samples) + parts.num_too_long - 1
             pieces = (PlacedSample(one.placed.row, sample) for sample in parts.samples)
             yield from filter(None, map(self._written, pieces))
-
-    def _give_up(self, placed: PlacedSample, error: ValueError) -> None:
-        self._counts.num_broken += 1
-        problem = placed.row.problem(str(error), lines_before(self._part))
-        self._counts.first_broken = self._counts.first_broken or str(problem)
-        if self._data.on_error == "stop":
-            raise Refused(problem) from None
-
-    def _encoded(self, rendered: Sequence[Rendered]) -> TokenBatch:
-        batch = self._encoder.encode(rendered)
-        return batch if self._data.too_long == "split" else fitted(batch, self._data, self._counts)

@@ -1,5 +1,7 @@
 """What becomes of encoded samples that are longer than a row, or have nothing to learn."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fsft.recipes.schema import Data
@@ -31,23 +33,34 @@ def truncated(batch: TokenBatch, length: int | Lengths) -> TokenBatch:
 
 
 def chopped(batch: TokenBatch, length: int) -> TokenBatch:
-    """Each sample as pieces of `length` tokens, the last one shorter.
+    """Each sample as pieces of `length` tokens, the last one shorter; an empty one stays as it is.
 
     The first token of a piece has nothing before it and is not learned.
     """
+    numbers = np.maximum(1, -(-lengths_of(batch) // length))
+    places_in_sample = np.arange(numbers.sum()) - np.repeat(np.cumsum(numbers) - numbers, numbers)
+    starts = np.repeat(batch.tokens.bounds[:-1], numbers) + places_in_sample * length
+    bounds = np.append(starts, batch.tokens.bounds[-1])
     begins = _places(batch) % length == 0
-    bounds = np.append(np.flatnonzero(begins), len(begins)).astype(np.int64)
     return TokenBatch(TokenIds(batch.tokens.ids, bounds), batch.learned & ~begins)
+
+
+def cut_sides(sides: Sequence[TokenBatch], data: Data, counts: SourceCounts) -> list[TokenBatch]:
+    """The sides of samples cut where data.too_long says so; a sample counts once.
+
+    A sample has one side, or two where it is a preference: the n-th of each batch.
+    """
+    is_long = np.any([lengths_of(side) > data.sequence_length for side in sides], axis=0)
+    if data.too_long != "truncate" or not is_long.any():
+        return list(sides)
+    counts.num_truncated += int(is_long.sum())
+    return [truncated(side, data.sequence_length) for side in sides]
 
 
 def fitted(batch: TokenBatch, data: Data, counts: SourceCounts) -> TokenBatch:
     """Samples without turns made to fit as data.too_long says; "drop" leaves long ones."""
-    num_long = int((lengths_of(batch) > data.sequence_length).sum())
-    if not num_long or data.too_long == "drop":
-        return batch
-    if data.too_long == "truncate":
-        counts.num_truncated += num_long
-        return truncated(batch, data.sequence_length)
+    if data.too_long != "split":
+        return cut_sides([batch], data, counts)[0]
     pieces = chopped(batch, data.sequence_length)
     counts.num_split += len(pieces) - len(batch)
     return pieces

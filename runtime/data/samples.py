@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from fsft.recipes.problems import Problem, Refused
@@ -15,7 +16,7 @@ from fsft.runtime.data.sample import Message, Sample
 from fsft.runtime.data.shapes import detect_format, known_shapes, renamed, to_sample
 
 MAX_PROBLEMS = 20
-"""Broken rows named at once; the next ones are most often of the same kind."""
+"""Bad rows named at once; the next ones are most often of the same kind."""
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
@@ -36,7 +37,7 @@ class SourceCounts:
     num_empty: int = 0
     num_too_long: int = 0
     num_truncated: int = 0
-    """Samples among those used that were cut."""
+    """Samples that were cut, or lost earlier turns, to fit into a row."""
     num_fully_masked: int = 0
     num_split: int = 0
     """Samples more than rows, from dialogues that were split; those too long by themselves too."""
@@ -54,6 +55,42 @@ class SourceCounts:
         for name in (field.name for field in fields(self) if field.name.startswith("num_")):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.first_broken = self.first_broken or other.first_broken
+
+
+class BadRows:
+    """The rows of a part that cannot be used, whoever finds them: by reading or by rendering."""
+
+    def __init__(self, part: Part, data: Data, counts: SourceCounts) -> None:
+        self._part, self._data, self._counts = part, data, counts
+        self._problems: list[Problem] = []
+        self._first: tuple[str, int] | None = None
+
+    @property
+    def are_enough(self) -> bool:
+        """As many are named as ever are: no more need be looked for."""
+        return len(self._problems) >= MAX_PROBLEMS
+
+    def add(self, row: Row, error: ValueError) -> None:
+        """Count a row, and name it where data.on_error is "stop"."""
+        problem = row.problem(str(error), self._lines_before)
+        self._counts.num_broken += 1
+        # What rendering finds comes after what reading found further on.
+        place = row.file, row.line
+        if self._first is None or place < self._first:
+            self._first, self._counts.first_broken = place, str(problem)
+        if self._data.on_error == "stop" and not self.are_enough:
+            self._problems.append(problem)
+
+    def refuse(self) -> None:
+        """Raise Refused naming the rows, where there are any to stop at."""
+        if self._problems:
+            hint = 'to leave such rows out and count them, set data.on_error = "skip".'
+            named = sorted(self._problems, key=lambda problem: (problem.file, problem.line or 0))
+            raise Refused(*named, Problem(reason=hint))
+
+    @cached_property
+    def _lines_before(self) -> int:
+        return lines_before(self._part)
 
 
 @dataclass(frozen=True)
@@ -94,46 +131,44 @@ def whole(source: Source) -> Part:
 def read_samples(source: Source, data: Data, counts: SourceCounts) -> Iterator[PlacedSample]:
     """The samples of a source that say something; everything else is added to `counts`.
 
-    Rows that are token ids already hold none. Raises Refused as samples_in does.
+    Rows that are token ids already hold none. Raises Refused at the end, naming the broken rows,
+    when data.on_error is "stop".
     """
     part = whole(source)
     data_format = source.format if source.format != "auto" else first_format(part, source.columns)
     if data_format != "tokens":
-        yield from samples_in(part, data_format, source, data, counts)
+        bad = BadRows(part, data, counts)
+        yield from samples_in(part, data_format, source, data, counts, bad)
+        bad.refuse()
 
 
 def samples_in(
-    part: Part, data_format: DataFormat, source: Source, data: Data, counts: SourceCounts
+    part: Part,
+    data_format: DataFormat,
+    source: Source,
+    data: Data,
+    counts: SourceCounts,
+    bad: BadRows,
 ) -> Iterator[PlacedSample]:
     """The samples in a part of a source; what says nothing is added to `counts`.
 
-    Raises Refused naming the broken rows, up to MAX_PROBLEMS, when data.on_error is "stop".
+    Broken rows are added to `bad`; when they are enough, reading ends.
     """
-    problems: list[Problem] = []
-    before: int | None = None
     for row in read_part(part):
-        if len(problems) == MAX_PROBLEMS:
+        if bad.are_enough:
             break
         counts.num_read += 1
         try:
             tidy = interpret(row, data_format, source, data.variables)
         except ValueError as error:
-            counts.num_broken += 1
-            before = lines_before(part) if before is None else before
-            problem = row.problem(str(error), before)
-            counts.first_broken = counts.first_broken or str(problem)
-            if data.on_error == "stop":
-                problems.append(problem)
+            bad.add(row, error)
             continue
         if tidy.sample.is_empty:
             counts.num_empty += 1
-        elif not problems:
+        else:
             counts.num_merged += tidy.num_merged
             counts.num_trailing_dropped += tidy.num_trailing_dropped
             yield PlacedSample(row, tidy.sample)
-    if problems:
-        hint = Problem(reason='to leave such rows out and count them, set data.on_error = "skip".')
-        raise Refused(*problems, hint)
 
 
 def interpret(

@@ -24,7 +24,7 @@ from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.parts import Part
 from fsft.runtime.data.sample_batch import SampleBatch, to_columns
 from fsft.runtime.data.sample_writer import SampleWriter
-from fsft.runtime.data.samples import PlacedSample, SourceCounts, samples_in
+from fsft.runtime.data.samples import BadRows, PlacedSample, SourceCounts, samples_in
 from fsft.runtime.data.store import token_writer
 from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.token_rows import read_token_rows
@@ -119,6 +119,7 @@ class PartTokenizer:
         self, task: PartTask, source: Source, encoder: Encoder, counts: SourceCounts
     ) -> Iterator[SampleBatch]:
         writer = SampleWriter(self.tokenizer, self._data, source, self._images)
+        bad = BadRows(task.part, self._data, counts)
         if task.format == "tokens":
             yield from read_token_rows(
                 task.part,
@@ -129,18 +130,22 @@ class PartTokenizer:
                 image_ids=writer.image_ids,
             )
             return
-        samples = SampleEncoder(task.part, self._data, encoder, counts, writer)
-        for window in _windows(samples_in(task.part, task.format, source, self._data, counts)):
+        samples = SampleEncoder(self._data, encoder, counts, bad, writer)
+        placed = samples_in(task.part, task.format, source, self._data, counts, bad)
+        for window in _windows(placed):
             yield samples.encode(window)
+        bad.refuse()
 
     def _usable(self, batch: SampleBatch, schema: pa.Schema, counts: PartCounts) -> pa.RecordBatch:
         """The samples that fit and have something to learn; the others are counted."""
         limit = self._data.sequence_length
+        is_empty = np.all([lengths_of(side) == 0 for side in batch.sides], axis=0)
         fits = np.all([lengths_of(side) <= limit for side in batch.sides], axis=0)
         learns = np.all([has_labels(side) for side in batch.sides], axis=0)
         kept = fits & learns
         counts.rows.num_too_long += int((~fits).sum())
-        counts.rows.num_fully_masked += int((fits & ~learns).sum())
+        counts.rows.num_empty += int(is_empty.sum())
+        counts.rows.num_fully_masked += int((fits & ~learns & ~is_empty).sum())
         counts.rows.num_used += int(kept.sum())
         for side in batch.sides:
             tokens_kept = np.repeat(kept, lengths_of(side))

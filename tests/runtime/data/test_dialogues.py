@@ -133,11 +133,15 @@ def test_every_answer_is_learned_once_or_counted(lengths: list[tuple[int, int]],
         ]
     fitting = [n for n, both in enumerate(lengths) if sum(both) <= room]
     assert learned == fitting
+    assert result.num_truncated == 0
     assert result.num_too_long == len(lengths) - len(fitting)
 
 
-@pytest.mark.parametrize("room", [4, 100])
-def test_where_only_the_last_answer_counts_one_part_ends_with_it(room: int) -> None:
+@pytest.mark.parametrize(("room", "num_truncated"), [(3, 1), (100, 0)])
+def test_where_only_the_last_answer_counts_one_part_ends_with_it_and_lost_history_is_counted(
+    room: int, num_truncated: int
+) -> None:
     turns = ["user: a", "assistant: b", "user: c", "assistant: d"]
     result = split(said(*turns), room, words, last_answer_only=True)
     assert [lines(part)[-1] for part in result.samples] == ["assistant: d"]
+    assert result.num_truncated == num_truncated

@@ -86,8 +86,9 @@ def test_each_row_and_each_part_of_a_split_one_is_counted_once(
     )
     if loss_on == "last":
         assert (counts["num_split"], counts["num_too_long"], counts["num_used"]) == (0, 0, 3)
+        assert counts["num_truncated"] == 1
     else:
-        assert counts["num_too_long"] == 1
+        assert (counts["num_too_long"], counts["num_truncated"]) == (1, 0)
         assert counts["num_split"] >= 2
 
 

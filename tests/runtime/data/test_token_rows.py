@@ -110,3 +110,27 @@ def test_tokens_of_preferences_are_not_taken_for_plain_answers(tmp_path: Path) -
     given = recipe(tmp_path, 'data.train=[{ path = "t.parquet", format = "tokens" }]')
     with pytest.raises(Refused, match="which answers people liked"):
         tokenized(given, tmp_path / "out")
+
+
+@pytest.mark.parametrize("too_long", ["drop", "truncate", "split"])
+def test_samples_without_a_token_are_counted_as_empty(too_long: str, tmp_path: Path) -> None:
+    pq.write_table(token_table(input_ids=[[], [5] * 200, [], [6, 7], []]), tmp_path / "t.parquet")
+    train = 'data.train=[{ path = "t.parquet", format = "tokens" }]'
+    tokens = tokenized(recipe(tmp_path, train, f'data.too_long="{too_long}"'), tmp_path / "out")
+    (counts,) = tokens.sources
+    assert (counts.num_read, counts.num_empty, counts.num_fully_masked) == (5, 3, 0)
+    ways = {"drop": (0, 1, 1), "truncate": (0, 2, 0), "split": (2, 4, 0)}
+    assert (counts.num_split, counts.num_used, counts.num_too_long) == ways[too_long]
+
+
+def test_preferences_keep_both_answers(tmp_path: Path) -> None:
+    write_jsonl(
+        tmp_path / "train.jsonl",
+        [{"prompt": f"question {i}", "chosen": "the better", "rejected": "no"} for i in range(9)],
+    )
+    found = pq.read_table(tokenized(recipe(tmp_path), tmp_path / "out").files[0])
+    assert found.num_rows == 9
+    better, worse = (found[name].to_pylist()[0] for name in ("input_ids", "rejected_input_ids"))
+    assert better != worse
+    learned = [t for t in found["rejected_labels"].to_pylist()[0] if t != -100]
+    assert 0 < len(learned) < len(worse)

@@ -14,8 +14,9 @@ import pytest
 from fsft.recipes.problems import Refused
 from fsft.runtime.data import engines, tokenize
 from fsft.runtime.data.engines import Reference, TokenIds
+from fsft.runtime.data.samples import MAX_PROBLEMS
 from fsft.runtime.data.store import read_batches
-from tests.runtime.data.tokenized import WORDS, contents, recipe, tokenized
+from tests.runtime.data.tokenized import WORDS, contents, recipe, rows, tokenized
 from tests.support import write_jsonl
 
 
@@ -108,6 +109,41 @@ def test_every_broken_row_is_named_with_its_line_in_the_file(
     assert "train.jsonl:150" in skipping.sources[0].first_broken
 
 
+def test_rows_that_the_chat_template_refuses_are_named_with_the_broken_ones_or_skipped(
+    folder: Path, small_parts: None
+) -> None:
+    (folder / "no_tools.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('No tools!') }}"
+        "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    tool = {"role": "tool", "content": "42"}
+    given = rows(400)
+    for number in (121, 123, 301):
+        given[number - 1]["messages"].insert(1, tool)
+    given[122 - 1]["messages"][0]["role"] = "king"
+    write_jsonl(folder / "train.jsonl", given)
+    train = 'data.train=[{ path = "train.jsonl", template = "no_tools.jinja" }]'
+    with pytest.raises(Refused) as refused:
+        tokenized(recipe(folder, train, "data.workers=1"), folder / "out")
+    *named, hint = refused.value.problems
+    assert [problem.line for problem in named] == [121, 122, 123]
+    assert "the chat template refuses the dialogue: No tools!" in named[0].reason
+    assert 'set data.on_error = "skip"' in hint.reason
+    skipping = tokenized(recipe(folder, train, 'data.on_error="skip"'), folder / "out")
+    (counts,) = skipping.sources
+    assert (counts.num_read, counts.num_broken) == (400, 4)
+    assert "train.jsonl:121" in counts.first_broken
+
+
+def test_no_more_rows_are_named_than_help(folder: Path) -> None:
+    (folder / "never.jinja").write_text("{{ raise_exception('Never!') }}")
+    train = 'data.train=[{ path = "train.jsonl", template = "never.jinja" }]'
+    with pytest.raises(Refused) as refused:
+        tokenized(recipe(folder, train, "data.workers=1"), folder / "out")
+    assert len(refused.value.problems) == MAX_PROBLEMS + 1
+
+
 def test_long_text_becomes_pieces_of_a_row_each(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "train.jsonl", [{"text": " ".join(WORDS * 40)}, {"text": "short"}])
     whole = tokenized(recipe(tmp_path, "data.sequence_length=100000"), tmp_path / "whole")
@@ -126,17 +162,15 @@ def test_long_text_becomes_pieces_of_a_row_each(tmp_path: Path) -> None:
     assert max(map(len, pq.read_table(pieces.files[0])["input_ids"].to_pylist())) == 32
 
 
-def test_preferences_keep_both_answers(tmp_path: Path) -> None:
-    write_jsonl(
-        tmp_path / "train.jsonl",
-        [{"prompt": f"question {i}", "chosen": "the better", "rejected": "no"} for i in range(9)],
-    )
-    found = pq.read_table(tokenized(recipe(tmp_path), tmp_path / "out").files[0])
-    assert found.num_rows == 9
-    better, worse = (found[name].to_pylist()[0] for name in ("input_ids", "rejected_input_ids"))
-    assert better != worse
-    learned = [t for t in found["rejected_labels"].to_pylist()[0] if t != -100]
-    assert 0 < len(learned) < len(worse)
+@pytest.mark.parametrize("longer", ["chosen", "rejected", "both"])
+def test_a_preference_that_is_cut_counts_once(longer: str, tmp_path: Path) -> None:
+    long = " ".join(WORDS * 9)
+    texts = {side: long if longer in (side, "both") else "a" for side in ("chosen", "rejected")}
+    texts["rejected"] = f"no, {texts['rejected']}"
+    write_jsonl(tmp_path / "train.jsonl", [{"prompt": "q", **texts, "n": n} for n in range(3)])
+    tokens = tokenized(recipe(tmp_path, 'data.too_long="truncate"'), tmp_path / "out")
+    (counts,) = tokens.sources
+    assert (counts.num_read, counts.num_used, counts.num_truncated) == (3, 3, 3)
 
 
 def _loaded(folder: Path) -> Any:

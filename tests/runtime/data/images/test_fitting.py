@@ -15,7 +15,7 @@ from fsft.runtime.data.row import Row
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.sample_batch import SampleBatch
 from fsft.runtime.data.sample_writer import SampleWriter
-from fsft.runtime.data.samples import PlacedSample, SourceCounts
+from fsft.runtime.data.samples import BadRows, PlacedSample, SourceCounts
 from fsft.runtime.data.text_tokenizer import text_tokenizer_of
 from tests.runtime.data.images.models import FAMILIES, image_processor, picture, tokenizer_of
 from tests.support import write_jsonl
@@ -51,7 +51,8 @@ class Setup:
         data = Data(train=[self.source], sequence_length=length, too_long=too_long)
         part = Part(tuple(find_files(self.source)))
         writer = SampleWriter(self.texts, data, self.source, self.processor)
-        encoder = SampleEncoder(part, data, Encoder(self.texts), self.counts, writer)
+        bad = BadRows(part, data, self.counts)
+        encoder = SampleEncoder(data, Encoder(self.texts), self.counts, bad, writer)
         placed = [PlacedSample(Row(self.file, n, {}), s) for n, s in enumerate(samples, 1)]
         return encoder.encode(placed)
 

@@ -83,7 +83,8 @@ def test_a_broken_image_stops_with_its_file_line_and_name(tmp_path: Path) -> Non
         (tmp_path / "train.jsonl").write_text("\n".join(["", rows[line - 1], rows[1]]) + "\n")
         with pytest.raises(Refused) as caught:
             prepared(recipe, tmp_path)
-        (problem,) = caught.value.problems
+        problem, hint = caught.value.problems
+        assert "on_error" in hint.reason
         assert (problem.file, problem.line) == (str(tmp_path / "train.jsonl"), 2)
         assert name in problem.reason
         assert reason in problem.reason
