@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+IMAGE_HASHES = "image_hashes.bin"
+"""In the data folder, where samples have images."""
+
 
 @dataclass(frozen=True)
 class RunFiles:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fsft.recipes.events import (
 )
 from fsft.recipes.inputs import missing_inputs, resolve_paths
 from fsft.recipes.problems import ExitCode, FsftError, Problem, Refused, Stopped
+from fsft.recipes.run_files import IMAGE_HASHES
 from fsft.recipes.schema import Recipe
 from fsft.recipes.stages import STAGES, Stage
 from fsft.recipes.writing import to_toml
@@ -34,6 +36,7 @@ from fsft.runtime.planning import planned
 from fsft.runtime.resume import require_same_batch
 from fsft.runtime.run_directory import FinishedStage, RunDirectory, exclusive, write_text
 from fsft.runtime.troubles import explain
+from fsft.runtime.unchanged import MOST_NAMED
 
 STAGE_FUNCTIONS: dict[Stage, tuple[str, str]] = {
     "prepare": ("fsft.runtime.data.prepare", "prepare"),
@@ -86,8 +89,9 @@ def plan_run(
     """What has to be done for `recipe`; reads files, changes nothing but remembered hashes.
 
     `first` is done again in any case, with all after it; nothing after `last` is done. Raises
-    Refused when something that the run needs is missing and, unless `force`, when training cannot
-    fit, or would begin anew for no other reason than its number of processes.
+    Refused when something that the run needs is missing, when an image is not the one that the data
+    was prepared with and, unless `force`, when training cannot fit, or would begin anew for no
+    other reason than its number of processes.
     """
     problems = missing_inputs(recipe, recipe_folder)
     if runs_folder.exists() and not runs_folder.is_dir():
@@ -102,6 +106,8 @@ def plan_run(
     prints = stage_fingerprints(recipe, inputs, global_batch)
     run = RunDirectory(runs_folder / f"{recipe.name}-{prints['train'][:8]}")
     stages = list(_plan_stages(run, prints, first, last))
+    if not stages[0].is_needed and (changed := _changed_images(run, recipe)):
+        raise Refused(*changed)
     plan = RunPlan(run, recipe, inputs, prints, stages, answer.expected, launching)
     if "train" in plan.needed:
         if problems := launch_problems(launching, recipe.hardware, runs_folder):
@@ -167,6 +173,15 @@ def _plan_stages(
             yield StagePlan(stage, False, f"done before: {before.summary}")
 
 
+def _changed_images(run: RunDirectory, recipe: Recipe) -> list[Problem]:
+    """The first images that are not as they were when the run's data was prepared."""
+    if not (run.data / IMAGE_HASHES).exists():
+        return []
+    from fsft.runtime.data.images.hashes import changed_images
+
+    return list(islice(changed_images(run.data, recipe.data), MOST_NAMED))
+
+
 def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
     """Do one stage and remember it; its results are in place only when it went well."""
     run = plan.run
@@ -221,7 +236,8 @@ def _taken_over(plan: RunPlan, stage: Stage) -> str | None:
     for folder in sorted(plan.run.path.parent.iterdir()):
         other = RunDirectory(folder)
         done = other.finished_stages().get(stage) if folder != plan.run.path else None
-        if done and done.fingerprint == plan.fingerprints[stage] and other.data.exists():
+        is_same = done and done.fingerprint == plan.fingerprints[stage] and other.data.exists()
+        if done and is_same and not _changed_images(other, plan.recipe):
             shutil.rmtree(plan.run.data, ignore_errors=True)
             shutil.copytree(other.data, plan.run.data, copy_function=_link)
             return f"{done.summary} (taken over from {folder.name})"

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -27,8 +28,8 @@ PRELOADED = (
 )
 """What the server of processes imports before it forks any."""
 
-_tokenizer: PartTokenizer | None = None
-"""The tokenizer of a worker process; set once, when the process starts."""
+_settings: tuple[Path, Data, dict[str, pa.Schema]] | None = None
+"""What a worker process makes its tokenizer of; set once, when the process starts."""
 
 
 def start_server(data: Data, tasks: Sequence[PartTask]) -> None:
@@ -78,13 +79,22 @@ def _context() -> ForkServerContext:
 
 
 def _start(folder: Path, data: Data, schemas: dict[str, pa.Schema]) -> None:
-    global _tokenizer  # noqa: PLW0603 - the one place where a worker process keeps its own
+    global _settings  # noqa: PLW0603 - the one place where a worker process keeps its own
     # Ctrl-C reaches the whole foreground group; the parent ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    _tokenizer = PartTokenizer(folder, data, schemas)
+    _settings = folder, data, schemas
+
+
+@cache
+def _tokenizer() -> PartTokenizer:
+    """The tokenizer of a worker process.
+
+    Loaded by the first task, for a task can tell why that failed, and a start that fails cannot.
+    """
+    assert _settings is not None
+    return PartTokenizer(*_settings)
 
 
 def _tokenize(task: PartTask) -> PartCounts:
-    assert _tokenizer is not None
-    return _tokenizer.tokenize(task)
+    return _tokenizer().tokenize(task)

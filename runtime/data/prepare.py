@@ -7,6 +7,7 @@ from fsft.recipes.schema import SPLITS, Data, Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.images.files import image_folder
+from fsft.runtime.data.images.hashes import write_image_hashes
 from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.images.shown import with_named_images
 from fsft.runtime.data.left_out import left_out, require_samples
@@ -61,6 +62,7 @@ def prepare(context: StageContext) -> str:
             context.warn(warning)
         tokens = tokenize(folder, data, context.progress)
         splits = {split: _arranged(context, split, tokens[split], tokenizer) for split in tokens}
+        write_image_hashes(folder, data)
         info = {
             "splits": {name: asdict(counts) for name, counts in splits.items()},
             "tokenizer": {"vocab_size": len(tokenizer), "trained": data.tokenizer is not None},

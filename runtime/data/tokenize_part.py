@@ -126,9 +126,11 @@ class PartTokenizer:
                 source,
                 self._data,
                 counts,
+                bad,
                 vocab_size=len(self.tokenizer),
                 image_ids=writer.image_ids,
             )
+            bad.refuse()
             return
         samples = SampleEncoder(self._data, encoder, counts, bad, writer)
         placed = samples_in(task.part, task.format, source, self._data, counts, bad)

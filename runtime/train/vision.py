@@ -113,7 +113,9 @@ class BatchMaker:
         positions = batch.position_ids.repeat(4, 1, 1)
         used = place = 0
         for index, row in enumerate(batch.rows):
-            for (start, end), images in zip(pairwise(row.cu_seqlens.tolist()), row.images):  # noqa: B905
+            # A training set without any image has no `images` for its samples either.
+            samples = zip(pairwise(row.cu_seqlens.tolist()), row.images, strict=False)
+            for (start, end), images in samples:
                 if images:
                     ids = torch.from_numpy(row.input_ids[start:end].astype(np.int64))[None]
                     found, _ = self._rope_index(

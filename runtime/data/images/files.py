@@ -57,6 +57,11 @@ def located(name: str, folder: str) -> str:
     return str(Path(folder) / name)
 
 
+def is_local(place: str) -> bool:
+    """Whether an image is a file of this machine."""
+    return not is_url(place) and not place.startswith("data:")
+
+
 def image_size(place: str) -> tuple[int, int]:
     """Width and height, in pixels, as the image is seen; reads little more than the header."""
     with _opened(place) as (image, file):

@@ -6,7 +6,7 @@
 Names stay as they are in the data: the folder that they are relative to may move between runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,12 @@ class ImageNames:
             return ()
         source, *names = self._names[start:end].tobytes().decode().split("\0")
         return tuple(located(name, self._folders[int(source)]) for name in names)
+
+    def distinct(self) -> Iterator[str]:
+        """Where all images are, each once, in the order of the samples."""
+        if self.any:
+            samples = range(len(self._bounds) - 1)
+            yield from dict.fromkeys(place for sample in samples for place in self.of(sample))
 
 
 class ImageNamesWriter:

@@ -7,7 +7,8 @@ from typing import Any
 
 from fsft.runtime.data.shapes.fields import has, kind
 
-_LARGEST = 2**31 - 1
+_MOST_IDS = 2**31
+"""As many as int32 tells apart."""
 _IGNORED = -100
 
 
@@ -23,16 +24,20 @@ class TokenRow:
     position_ids: list[int] | None = None
 
 
-def read_tokens(row: Any) -> TokenRow:
+def read_tokens(row: Any, vocab_size: int = _MOST_IDS) -> TokenRow:
     """The checked token ids of a row; raises ValueError with the reason where they cannot be."""
     if not has(row, "input_ids"):
         raise ValueError("the tokens shape needs the field input_ids")
-    ids = _numbers(row["input_ids"], "input_ids", least=0)
+    ids = _numbers(row["input_ids"], "input_ids", least=0, end=vocab_size)
     if not ids:
         raise ValueError("input_ids is empty")
     labels = _beside(row, "labels", len(ids), least=_IGNORED)
     if labels is not None and (wrong := next((n for n in labels if _IGNORED < n < 0), None)):
         raise ValueError(f"labels must be token ids or {_IGNORED}, not {wrong}")
+    if labels is not None and any(n not in (_IGNORED, i) for n, i in zip(labels, ids, strict=True)):
+        raise ValueError(
+            f"labels must be the token at its own place or {_IGNORED}, not the next token"
+        )
     return TokenRow(
         ids,
         labels,
@@ -60,12 +65,12 @@ def _boundaries(row: Mapping[str, Any], length: int) -> list[int] | None:
     return places
 
 
-def _numbers(value: Any, name: str, *, least: int) -> list[int]:
+def _numbers(value: Any, name: str, *, least: int, end: int = _MOST_IDS) -> list[int]:
     if not isinstance(value, list | tuple):
         raise ValueError(f"{name} must be a list of whole numbers, not {kind(value)}")
     for number in value:
         if type(number) is not int:
             raise ValueError(f"{name} must hold whole numbers, not {kind(number)}")
-        if not least <= number <= _LARGEST:
-            raise ValueError(f"{name} must hold numbers from {least} to {_LARGEST}")
+        if not least <= number < end:
+            raise ValueError(f"{name} must hold numbers from {least} to {end - 1}, not {number}")
     return list(value)

@@ -100,9 +100,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
                 f"identical_to_{name}": is_same,
             }
     if options.spark:
-        spark = _fsft(
-            recipe, folder, "spark", 'data.engine="spark"', 'data.spark_master="local[2]"'
-        )
+        spark = _fsft(recipe, folder, "spark", *ON_SPARK)
         others = sorted((folder / "spark" / "train").glob("*.parquet"))
         result |= {
             "spark_seconds": spark.seconds,

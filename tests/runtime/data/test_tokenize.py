@@ -1,6 +1,9 @@
 """Raw files to token ids: the same whoever does it, gone on with after a kill, nothing lost."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fsft.recipes.problems import Refused
-from fsft.runtime.data import engines, tokenize
+from fsft.recipes.problems import Refused, RunFailed
+from fsft.runtime.data import engines, local_engine, tokenize
 from fsft.runtime.data.engines import Reference, TokenIds
 from fsft.runtime.data.samples import MAX_PROBLEMS
 from fsft.runtime.data.store import read_batches
-from tests.runtime.data.tokenized import WORDS, contents, recipe, rows, tokenized
+from tests.runtime.data.tokenized import WORDS, contents, recipe, rows, tokenized, tokenizer_folder
 from tests.support import write_jsonl
 
 
@@ -33,6 +36,28 @@ def test_any_number_of_workers_makes_the_same_files(folder: Path, small_parts: N
     assert [file.name for file in one.files] == [file.name for file in two.files]
     assert contents(one) == contents(two)
     assert one.parts == two.parts
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_cannot_load_the_tokenizer_says_why(
+    workers: int, folder: Path, small_parts: None
+) -> None:
+    shutil.copytree(tokenizer_folder(), folder / "out" / "tokenizer")
+    (folder / "out" / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(OSError, match=r"No such file or directory: .*tokenizer\.json"):
+        tokenized(recipe(folder, f"data.workers={workers}"), folder / "out")
+
+
+def test_a_worker_that_is_killed_is_told_as_killed(
+    folder: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_engine, "_tokenize", _die)
+    with pytest.raises(RunFailed, match="was killed; most often memory ran out"):
+        tokenized(recipe(folder, "data.workers=2"), folder / "out")
+
+
+def _die(_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_parts_make_the_rows_of_the_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_kill_at_any_instant_leaves_a_whole_checkpoint(tmp_path: Path) -> None
         instant += 1
         folder = tmp_path / f"killed-{instant}"
         shutil.copytree(first, folder)
-        killed = killed_at(instant, lambda folder=folder: save(folder, 2))  # type: ignore[misc]
+        killed = killed_at(instant, partial(save, folder, 2))
         latest = latest_checkpoint(folder)
         assert latest
         newest.append(latest.step)

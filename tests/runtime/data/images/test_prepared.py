@@ -20,7 +20,7 @@ from fsft.runtime.data.images.ids import ImageIds
 from fsft.runtime.data.look import look
 from fsft.runtime.data.parts import Part
 from fsft.runtime.data.prepare import prepare
-from fsft.runtime.data.samples import SourceCounts
+from fsft.runtime.data.samples import BadRows, SourceCounts
 from fsft.runtime.data.text_tokenizer import text_tokenizer
 from fsft.runtime.data.token_rows import read_token_rows
 from fsft.runtime.data.training_set import TokenRows
@@ -146,10 +146,11 @@ def test_token_ids_are_read_again_with_their_images(tmp_path: Path) -> None:
     texts = text_tokenizer(run.tokenizer)
     ids = ImageIds(IMAGE_TEXTS["qwen2_5_vl"], texts)
     counts = SourceCounts(source.path, "tokens")
-    (batch,) = read_token_rows(part, source, data, counts, vocab_size=len(texts), image_ids=ids)
+    given = (part, source, data, counts, BadRows(part, data, counts))
+    (batch,) = read_token_rows(*given, vocab_size=len(texts), image_ids=ids)
     assert [len(sample.images) for sample in batch.samples] == [len(sizes) for *_, sizes in ROWS]
     with pytest.raises(Refused, match="names images, which the model does not take"):
-        list(read_token_rows(part, source, data, counts, vocab_size=len(texts)))
+        list(read_token_rows(*given, vocab_size=len(texts)))
 
 
 def test_images_may_stand_in_parts_as_openai_writes_them(tmp_path: Path) -> None:
