@@ -14,10 +14,11 @@ from textual.widgets import Input
 
 from fsft.recipes.hardware.detect import Device, Machine
 from fsft.recipes.schema import Recipe
-from fsft.wizard.app import Measure, Result, WizardApp
+from fsft.wizard.app import Measure, WizardApp
 from fsft.wizard.draft import Draft
 from fsft.wizard.facts import DataFacts, Facts
 from fsft.wizard.questions import Step
+from fsft.wizard.result import Result
 from fsft.wizard.widgets.choice import Choice
 from fsft.wizard.widgets.field import Field
 from fsft.wizard.widgets.sidebar import Sidebar

@@ -9,8 +9,8 @@ import pytest
 from textual.widgets import Input
 
 from fsft.wizard import autosave
-from fsft.wizard.app import Result
 from fsft.wizard.draft import Draft
+from fsft.wizard.result import Result
 from tests.wizard_app.support import Person, use, wizard
 
 

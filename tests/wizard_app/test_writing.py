@@ -6,9 +6,9 @@ import pytest
 
 from fsft.recipes.files import parse_recipe
 from fsft.wizard import autosave
-from fsft.wizard.app import Result
 from fsft.wizard.draft import Draft, open_recipe
 from fsft.wizard.questions import QUICKSTART
+from fsft.wizard.result import Result
 from fsft.wizard.screens.confirm import Confirm
 from fsft.wizard.screens.done import Done
 from tests.wizard_app.support import Person, use, wizard
