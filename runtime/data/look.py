@@ -49,6 +49,8 @@ class FileLook:
     is_from_start: bool = False
     """Whether rows are from the beginning of a file alone: the error supposes that the rest is like
     it."""
+    first_broken: str = ""
+    """The first row among those read that holds no sample, and why."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
             if seen and number < wanted:
                 number += 1
                 samples.extend(seen.shown(part.source.path, row.line, writer))
-        files.append(_counted(part, lengths))
+        files.append(_counted(part, data, lengths))
     written = [part.source.template for part in parts if part.format not in ("text", "tokens")]
     return DataLook(files, samples, warnings=warnings_of_templates(tokenizer, written))
 
@@ -163,6 +165,17 @@ def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
     return None if sample.is_empty else sample
 
 
+def _first_broken(part: _Part, data: Data) -> str:
+    if part.format == "tokens":
+        return ""
+    for row in part.rows:
+        try:
+            interpret(row, part.format, part.source, data.variables)
+        except ValueError as error:
+            return str(row.problem(str(error)))
+    return ""
+
+
 def _seen(row: Row, part: _Part, data: Data, encoder: Encoder, writer: SampleWriter) -> Seen | None:
     """What becomes of a row; None where it holds no sample or the template refuses it."""
     if part.format == "tokens":
@@ -177,7 +190,7 @@ def _seen(row: Row, part: _Part, data: Data, encoder: Encoder, writer: SampleWri
         return None
 
 
-def _counted(part: _Part, lengths: Sequence[int]) -> FileLook:
+def _counted(part: _Part, data: Data, lengths: Sequence[int]) -> FileLook:
     """Tokens by the ratio of tokens to size among the rows that were read."""
     sizes, number = part.sample.sizes, len(lengths)
     ratio = sum(lengths) / sum(sizes) if sizes else 0.0
@@ -197,6 +210,7 @@ def _counted(part: _Part, lengths: Sequence[int]) -> FileLook:
         num_tokens=ratio * part.sample.whole,
         error=error,
         is_from_start=part.sample.is_from_start,
+        first_broken=_first_broken(part, data),
     )
 
 
@@ -219,6 +233,7 @@ def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, troubl
                 None,
                 0.0,
                 held.is_from_start,
+                _first_broken(part, data),
             )
         )
         usable = ((row, one) for row, one in zip(part.rows, read, strict=True) if one is not None)

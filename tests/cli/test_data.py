@@ -45,6 +45,15 @@ def test_shapes_tokens_and_samples_are_shown(tmp_path: Path) -> None:
     assert done.stdout.count("tokens: ") == 1
 
 
+def test_the_first_row_that_cannot_be_read_is_shown_with_its_line_and_why(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    king = {"messages": [{"role": "king", "content": "x"}]}
+    write_jsonl(tmp_path / "train.jsonl", [dialogue("Who?", "I."), king, king])
+    done = fsft("data", "show", "tiny.toml", cwd=tmp_path)
+    assert "2 of 3" in done.stdout
+    assert "train.jsonl:2: turn 1 has the unknown role 'king'" in done.stdout
+
+
 def test_a_recipe_is_read_from_the_standard_input(tmp_path: Path) -> None:
     write_tiny_recipe(tmp_path)
     by_name = fsft("data", "show", "tiny.toml", "--json", cwd=tmp_path)
