@@ -1,12 +1,10 @@
 """What the keys and the command palette do, and going from step to step."""
 
-import gc
 from collections.abc import Iterable
 from functools import partial
 
 from textual.app import SystemCommand
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher
 
 from fsft.wizard.draft import Draft
 from fsft.wizard.help import HELP
@@ -16,7 +14,6 @@ from fsft.wizard.saving import run_command
 from fsft.wizard.screens.arithmetic import arithmetic
 from fsft.wizard.screens.confirm import Confirm
 from fsft.wizard.screens.text import TextScreen
-from fsft.wizard.steps import PANES
 from fsft.wizard.writing import Writing
 
 
@@ -36,19 +33,6 @@ class Actions(Writing):
         index = STEPS.index(self.step)
         if index:
             await self.action_go(STEPS[index - 1])
-
-    async def action_go(self, step: str) -> None:
-        """To any step; one that was not shown before is made first."""
-        target = next(known for known in STEPS if known == step)
-        switcher = self.query_one("#steps", ContentSwitcher)
-        if not switcher.query(f"#step-{target}"):
-            await switcher.add_content(PANES[target](), id=f"step-{target}", set_current=False)
-        self._seen |= {self.step}
-        self.step = target
-        switcher.current = f"step-{target}"
-        self._show()
-        self._pane(target).focus_first()
-        self.call_after_refresh(gc.freeze)
 
     def action_undo(self) -> None:
         """One answer back."""

@@ -1,5 +1,6 @@
 """What the wizard shows: steps at the left, questions beside them, the plan in sight."""
 
+import gc
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,7 +15,7 @@ from fsft.wizard.facts import NO_MACHINE, Facts
 from fsft.wizard.in_order import InOrderApp
 from fsft.wizard.keys import BINDINGS
 from fsft.wizard.outlook import Outlook, look
-from fsft.wizard.questions import Question, Step
+from fsft.wizard.questions import STEPS, Question, Step
 from fsft.wizard.result import Result
 from fsft.wizard.steps import PANES
 from fsft.wizard.steps.step import StepPane
@@ -75,6 +76,19 @@ class Frame(InOrderApp[Result]):
         yield Static("", id="help")
         yield PlanPane("", id="plan")
         yield Footer(compact=True)
+
+    async def action_go(self, step: str) -> None:
+        """To any step; one that was not shown before is made first."""
+        target = next(known for known in STEPS if known == step)
+        switcher = self.query_one("#steps", ContentSwitcher)
+        if not switcher.query(f"#step-{target}"):
+            await switcher.add_content(PANES[target](), id=f"step-{target}", set_current=False)
+        self._seen |= {self.step}
+        self.step = target
+        switcher.current = f"step-{target}"
+        self._show()
+        self._pane(target).focus_first()
+        self.call_after_refresh(gc.freeze)
 
     def watch_facts(self) -> None:
         """Show what follows from what became known."""

@@ -26,10 +26,6 @@ class Writing(Frame):
         self._keep_timer: Timer | None = None
         self._written: Result | None = None
 
-    async def action_go(self, step: str) -> None:
-        """To any step, such as the one with the first trouble."""
-        raise NotImplementedError
-
     def _keep_later(self) -> None:
         if self._keep_timer:
             self._keep_timer.stop()
