@@ -208,18 +208,26 @@ class Settled(NamedTuple):
     micro_batch: int
     gradient_accumulation: int
     activation_checkpointing: str
+    tensor: int
+    pipeline: int
     sequence: int
+    expert: int
+
+    @property
+    def replica_size(self) -> int:
+        """Processes that hold one copy of the model among them, and compute the same rows."""
+        return self.tensor * self.pipeline * self.sequence
 
     def global_batch(self, num_processes: int) -> int:
         """Rows in one optimizer step."""
-        return self.micro_batch * self.gradient_accumulation * (num_processes // self.sequence)
+        return self.micro_batch * self.gradient_accumulation * (num_processes // self.replica_size)
 
 
 class Parallel(Table):
     """How the work is spread.
 
-    Global batch = micro_batch × gradient_accumulation × processes ÷ sequence. "auto" asks the
-    planner; its answer goes to the lock.
+    Global batch = micro_batch × gradient_accumulation × processes ÷ (tensor × pipeline × sequence).
+    "auto" asks the planner; its answer goes to the lock.
     """
 
     zero: Annotated[Literal[0, 1, 2, 3, "auto"], _WholeNumber] = Field(default=1, examples=[2])
@@ -236,8 +244,14 @@ class Parallel(Table):
         default="none", examples=["full"]
     )
     """full recomputes all but each layer's input, selective about half; auto: least that fits."""
+    tensor: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
+    """Processes that divide each weight matrix among them; heads and columns divide by it."""
+    pipeline: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
+    """Stages of layers, a process each, that pass micro batches on; goes with ZeRO 1."""
     sequence: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Processes that divide each row among them, for rows too long for one; heads divide by it."""
+    expert: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
+    """Processes that the experts of each layer are spread over, among those that divide rows."""
 
     @model_validator(mode="after")
     def _global_batch_where_needed(self) -> Self:

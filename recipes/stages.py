@@ -39,6 +39,8 @@ GLOBAL_BATCH_KEYS = (
     "parallel.global_batch",
     "parallel.micro_batch",
     "parallel.gradient_accumulation",
+    "parallel.tensor",
+    "parallel.pipeline",
     "parallel.sequence",
 )
 """Of how the work is spread, training depends on the rows of a step alone, which follow from these.

@@ -1,6 +1,7 @@
 """Planning before the start: "auto" is answered, and what cannot fit is refused."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from fsft.recipes.hardware.detect import detected_cluster
@@ -128,23 +129,35 @@ def _expected(plan: Plan, candidate: Candidate) -> dict[str, Any]:
 
 
 def _require_groups(recipe: Recipe, num_processes: int, *, sees: bool) -> None:
-    """Raises Refused where processes cannot divide rows as the recipe says."""
-    sequence = recipe.parallel.sequence
-    if isinstance(sequence, str) or sequence == 1:
-        return
-    if sees:
+    """Raises Refused where processes cannot work together as the recipe says."""
+    parallel = recipe.parallel
+    problems = []
+    if sees and parallel.sequence not in (1, "auto"):
         reason = "rows with images cannot be divided among processes."
-    elif num_processes % sequence:
-        reason = f"{num_processes} processes cannot be divided into groups of {sequence}."
-    else:
-        return
-    raise Refused(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
+        problems.append(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
+    together = {
+        name: size
+        for name in ("tensor", "pipeline", "sequence")
+        if isinstance(size := getattr(parallel, name), int) and size > 1
+    }
+    if num_processes % (size := prod(together.values())):
+        product = " × ".join(f"{name} {number}" for name, number in together.items())
+        problems.append(
+            Problem(
+                key=f"parallel.{next(iter(together))}",
+                reason=f"{num_processes} processes cannot be divided into groups of {size} "
+                f"({product}).",
+                example=f"a number of processes that {size} divides",
+            )
+        )
+    if problems:
+        raise Refused(*problems)
 
 
 def _checked(recipe: Recipe, num_processes: int) -> Recipe:
     """Raises Refused where the batch sizes contradict the global batch."""
     settled, wanted = recipe.parallel.settled, recipe.parallel.global_batch
-    replicas = num_processes // settled.sequence
+    replicas = num_processes // settled.replica_size
     product = settled.global_batch(num_processes)
     if wanted is not None and wanted != product:
         raise Refused(

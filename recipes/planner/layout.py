@@ -76,10 +76,16 @@ class Layout(NamedTuple):
 
 
 ALONE: dict[str, int | str] = {
-    "tensor": 1,
-    "pipeline": 1,
-    "expert": 1,
     "offload_optimizer": "none",
     "offload_weights": "none",
 }
-"""What `fsft run` executes: data and sequence parallel training with ZeRO."""
+"""What no recipe can ask for yet."""
+
+DATA_PARALLEL: dict[str, int | str] = {
+    **ALONE,
+    "tensor": 1,
+    "pipeline": 1,
+    "sequence": 1,
+    "expert": 1,
+}
+"""Each device holds the whole model, but for what ZeRO divides."""

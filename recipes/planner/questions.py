@@ -21,7 +21,10 @@ _KEYS = {
     "micro_batch": "micro_batch",
     "gradient_accumulation": "gradient_accumulation",
     "activation_checkpointing": "checkpointing",
+    "tensor": "tensor",
+    "pipeline": "pipeline",
     "sequence": "sequence",
+    "expert": "expert",
 }
 """Key of [parallel] to field of Layout."""
 

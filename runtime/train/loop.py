@@ -26,6 +26,7 @@ from fsft.runtime.train.device import device_label, matmul_flops_per_second, pea
 from fsft.runtime.train.engine import gradient_step, make_engine
 from fsft.runtime.train.loss import loss_of
 from fsft.runtime.train.marks import damaged_checkpoints, latest_checkpoint, needs_conversion
+from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import (
     attention_kernel,
     build_model,
@@ -59,10 +60,9 @@ class Trainer:
         folders = [image_folder(source) for source in self.recipe.data.train]
         self.rows = TokenRows(run.data / "train", folders)
         parallel = self.recipe.parallel.settled
-        self.sequence = SequenceParallel.of_world(parallel.sequence)
-        self.replica = self.rank // parallel.sequence
-        num_replicas = self.num_processes // parallel.sequence
-        self.plan = make_plan(self.recipe, self.rows, num_replicas)
+        self.mesh = Mesh.of_world(parallel)
+        self.sequence = SequenceParallel(self.mesh.sequence)
+        self.plan = make_plan(self.recipe, self.rows, self.mesh.replica.size)
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
         model = build_model(self.recipe, tokenizer, accelerator)
@@ -124,10 +124,11 @@ class Trainer:
         step = self.step + 1
         self.whereabouts.mark(step, "rows")
         # Drawn anew for each step, so that a resumed run goes on with the same random numbers.
-        torch.manual_seed((self.recipe.seed << 32) + step * self.num_processes + self.rank)
+        data = self.mesh.data
+        torch.manual_seed((self.recipe.seed << 32) + step * data.size + data.rank)
         batches = [
             self.sequence.share(self.batches.collated([self.rows[int(i)] for i in rows]))
-            for rows in self.plan.micro_batches(step, self.replica)
+            for rows in self.plan.micro_batches(step, self.mesh.replica.rank)
         ]
         self.whereabouts.mark(step, "computing")
         totals = self._totals(batches)
@@ -136,13 +137,14 @@ class Trainer:
         for number, batch in enumerate(made_ahead(self.batches.filled, batches), start=1):
             loss = loss_of(self.engine, batch, totals.num_labels)
             loss_sum += loss.detach()
-            # The engine averages gradients over processes; the loss is a share of the whole sum.
-            self.engine.backward(loss * self.num_processes, scale_wrt_gas=False)
+            # The engine averages gradients over data ranks; the loss is a share of the whole sum.
+            self.engine.backward(loss * data.size, scale_wrt_gas=False)
             if number < len(batches):
                 self.engine.step()
-        shared = torch.stack([loss_sum, loss_sum.new_tensor(float(stop.asked()))])
-        dist.all_reduce(shared)
-        loss_value, asked = shared.tolist()
+        dist.all_reduce(loss_sum, group=data.group)
+        asked = torch.tensor(float(stop.asked()), device=self.engine.device)
+        dist.all_reduce(asked)
+        loss_value = loss_sum.item()
         self._require_finite(step, "loss", loss_value)
         grad_norm = gradient_step(self.engine, self.recipe)
         self._require_finite(step, "gradient norm", grad_norm)
@@ -160,12 +162,12 @@ class Trainer:
                     memory_bytes=peak_memory_bytes(),
                 )
             )
-        return asked > 0
+        return asked.item() > 0
 
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
         own = [(b.num_labels, b.num_tokens, b.num_logits, b.sum_squared_lengths) for b in batches]
         sums = torch.tensor(own, device=self.engine.device).sum(dim=0)
-        dist.all_reduce(sums)
+        dist.all_reduce(sums, group=self.mesh.data.group)
         return _Totals(*(int(value) for value in sums.tolist()))
 
     def _flops(self, totals: _Totals) -> float:

@@ -102,7 +102,7 @@ def other_global_batch(
         reason=f"was trained with a global batch of {mark.global_batch} rows "
         f"({mark.num_processes} processes). micro_batch {settled.micro_batch} × "
         f"gradient_accumulation {settled.gradient_accumulation} × "
-        f"{num_processes // settled.sequence} replicas "
+        f"{num_processes // settled.replica_size} replicas "
         f"would make it {settled.global_batch(num_processes)}.",
         example=example
         or f"a number of processes that {mark.global_batch} can be divided by, as in "
@@ -112,7 +112,7 @@ def other_global_batch(
 
 def _batch_values(wanted: int, settled: Settled, num_processes: int) -> str:
     """Overrides that give the wanted global batch, with the largest micro batch up to today's."""
-    rows, rest = divmod(wanted, num_processes // settled.sequence)
+    rows, rest = divmod(wanted, num_processes // settled.replica_size)
     if rest:
         return ""
     micro = max(size for size in range(1, settled.micro_batch + 1) if rows % size == 0)

@@ -5,15 +5,15 @@ heads for all positions (https://arxiv.org/abs/2309.14509). All else works on it
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.nn.functional import pad
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.train.batches import Batch
+from fsft.runtime.train.mesh import Axis
 from fsft.runtime.train.whole_rows import attention_over
 
 ATTENTION = "fsft_sequence_parallel"
@@ -22,28 +22,15 @@ ATTENTION = "fsft_sequence_parallel"
 
 @dataclass(frozen=True)
 class SequenceParallel:
-    """The ranks that divide rows with this one."""
+    """What the ranks that divide rows with this one do."""
 
-    size: int
-    rank: int
-    """The place of this rank's share in a row."""
-    group: Any = None
-
-    @classmethod
-    def of_world(cls, size: int) -> Self:
-        """Groups of neighbours; the process group is up and `size` divides its ranks."""
-        if size == 1:
-            return cls(1, 0)
-        rank = dist.get_rank()
-        firsts = range(0, dist.get_world_size(), size)
-        groups = [dist.new_group(list(range(first, first + size))) for first in firsts]
-        return cls(size, rank % size, groups[rank // size])
+    axis: Axis
 
     def share(self, batch: Batch) -> Batch:
         """Its piece of each row; what counts whole rows is kept by the first rank alone."""
-        if self.size == 1:
+        if self.axis.size == 1:
             return batch
-        padding = -batch.input_ids.shape[-1] % self.size
+        padding = -batch.input_ids.shape[-1] % self.axis.size
         targets = self._piece(pad(batch.targets, (0, padding), value=IGNORED))
         is_label = targets != IGNORED
         positions = torch.cat(
@@ -54,21 +41,21 @@ class SequenceParallel:
             input_ids=self._piece(pad(batch.input_ids, (0, padding))),
             targets=targets,
             position_ids=self._piece(positions),
-            num_tokens=batch.num_tokens * (self.rank == 0),
+            num_tokens=batch.num_tokens * (self.axis.rank == 0),
             num_labels=int(is_label.sum()),
             num_logits=int(is_label.any(dim=0).sum()) * len(targets),
-            sum_squared_lengths=batch.sum_squared_lengths * (self.rank == 0),
+            sum_squared_lengths=batch.sum_squared_lengths * (self.axis.rank == 0),
         )
 
     def _piece(self, whole: torch.Tensor) -> torch.Tensor:
-        return whole.chunk(self.size, dim=-1)[self.rank]
+        return whole.chunk(self.axis.size, dim=-1)[self.axis.rank]
 
     def divide(self, model: Any, num_rows: int) -> None:
         """Let the attention of a transformers model see whole rows.
 
         `num_rows`: rows of a micro batch. Raises Refused for a model with an attention of its own.
         """
-        if self.size == 1:
+        if self.axis.size == 1:
             return
         if not model._supports_attention_backend:
             reason = (
@@ -87,7 +74,7 @@ class SequenceParallel:
             attn_head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
             kv_head_count=getattr(config, "num_key_value_heads", None) or heads,
             num_hidden_layers=config.num_hidden_layers,
-            process_group=self.group,
+            process_group=self.axis.group,
             seq_length_is_variable=True,
         )
         # A name that transformers has no mask for: it would make one of this rank's share.

@@ -154,7 +154,7 @@ def test_an_accelerator_that_is_not_here_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (("parallel.sequence=4",), "2 processes cannot be divided into groups of 4"),
+        (("parallel.sequence=4",), "2 processes cannot be divided into groups of 4 (sequence 4)"),
         (
             ("parallel.sequence=3", "hardware.devices_per_node=3"),
             "4 heads cannot be divided by SP 3",

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from fsft.recipes.planner.cost import plan_cost
-from fsft.recipes.planner.layout import ALONE
+from fsft.recipes.planner.layout import DATA_PARALLEL
 from fsft.recipes.planner.method import MethodType
 from fsft.recipes.planner.plan import Plan, make_plan
 from fsft.recipes.planner.questions import method_of
@@ -57,7 +57,7 @@ def _costs(plan: Plan) -> Table:
     table.caption_justify, table.caption_style = "left", "dim"
     for name in get_args(MethodType):
         job = replace(plan.job, method=method_of(name, RANK))
-        best = make_plan(job, plan.cluster, {**ALONE, "sequence": 1}).best
+        best = make_plan(job, plan.cluster, DATA_PARALLEL).best
         shown = name if name in runs else f"{name} *"
         if best is None:
             table.add_row(shown, "does not fit", "", "", "", "")
