@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fsft.runtime.run_directory import RunDirectory
-from tests.runtime.train.test_layouts import (
+from tests.runtime.train.training import (
     assert_same_training,
     prepared,
     train_with,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.image_support import write_image_recipe
 from tests.runtime.data.images.models import FAMILIES
-from tests.runtime.train.test_layouts import assert_same_training, trained, weights_of
+from tests.runtime.train.training import assert_same_training, trained, weights_of
 from tests.support import steps_in
 
 

@@ -1,0 +1,113 @@
+"""The layouts that train as one process does, and what each is tried on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+GLOBAL_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Processes and what each holds; its rows a step are those of every other."""
+
+    zero: int
+    data: int = 1
+    tensor: int = 1
+    pipeline: int = 1
+    sequence: int = 1
+    expert: int = 1
+    micro_batch: int = 2
+
+    @property
+    def num_processes(self) -> int:
+        """Of all replicas together."""
+        return self.data * self.tensor * self.pipeline * self.sequence
+
+    @property
+    def name(self) -> str:
+        """As in "ZeRO 1, TP 2, DP 2"."""
+        degrees = {
+            "TP": self.tensor,
+            "PP": self.pipeline,
+            "SP": self.sequence,
+            "EP": self.expert,
+            "DP": self.data,
+        }
+        parts = [f"{short} {degree}" for short, degree in degrees.items() if degree > 1]
+        return ", ".join([f"ZeRO {self.zero}", *parts])
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The layout as overrides of a recipe."""
+        return (
+            f"parallel.zero={self.zero}",
+            f"parallel.micro_batch={self.micro_batch}",
+            f"parallel.gradient_accumulation={GLOBAL_BATCH // self.micro_batch // self.data}",
+            f"parallel.tensor={self.tensor}",
+            f"parallel.pipeline={self.pipeline}",
+            f"parallel.sequence={self.sequence}",
+            f"parallel.expert={self.expert}",
+            f"hardware.devices_per_node={self.num_processes}",
+        )
+
+
+ALONE = Layout(zero=0, micro_batch=4)
+"""One process, which all others are held against."""
+
+LAYOUTS = (
+    Layout(1),
+    *(Layout(zero, data=2) for zero in range(4)),
+    *(Layout(zero, data=4) for zero in range(4)),
+    *(Layout(zero, sequence=2) for zero in range(4)),
+    *(Layout(zero, sequence=2, data=2) for zero in range(4)),
+    Layout(0, sequence=4),
+    Layout(3, sequence=4),
+)
+
+MODELS: dict[str, tuple[str, ...]] = {
+    "llama": (),
+    "qwen2": ('model.config.model_type="qwen2"',),
+    "qwen2_moe": (
+        'model.config.model_type="qwen2_moe"',
+        "model.config.num_experts=4",
+        "model.config.num_experts_per_tok=2",
+        "model.config.moe_intermediate_size=32",
+        "model.config.shared_expert_intermediate_size=32",
+    ),
+}
+ROWS = {"packed": ("data.packing=true",), "padded": ("data.packing=false",)}
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained."""
+
+    model: str
+    rows: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """As in "llama, packed, float32"."""
+        return f"{self.model}, {self.rows}, {self.dtype}"
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The subject as overrides of a recipe; gradients are clipped in it."""
+        dtype = f'model.dtype="{self.dtype}"'
+        return (*MODELS[self.model], *ROWS[self.rows], dtype, "optimizer.clip=0.5")
+
+
+SUBJECTS = tuple(Subject(*each) for each in product(MODELS, ROWS, DTYPES))
+
+
+def matrix() -> Iterator[tuple[Layout, Subject]]:
+    """Every layout with everything that it can train."""
+    for layout, subject in product(LAYOUTS, SUBJECTS):
+        if layout.expert > 1 and "moe" not in subject.model:
+            continue
+        if layout.zero == 0 and layout.pipeline > 1:
+            continue
+        yield layout, subject
