@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fsft.recipes.fingerprint import fingerprint
 from fsft.recipes.keys import join_key
 from fsft.recipes.schema import Recipe, to_document
-from fsft.recipes.stages import stages_that_read
+from fsft.recipes.stages import Stage, is_led_by_eval, stages_that_read
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,22 @@ class Change:
     key: str
     before: Any
     after: Any
+    redone: tuple[Stage, ...] = ()
+    """The stages to be done again, in order."""
 
     def __str__(self) -> str:
-        redone = list(stages_that_read(self.key))
-        effect = f"done again: {', '.join(redone)}" if redone else "nothing is done again"
+        again = f"done again: {', '.join(self.redone)}"
+        effect = again if self.redone else "nothing is done again"
         return f"{self.key}: {_shown(self.before)} → {_shown(self.after)} ({effect})"
 
 
 def diff_recipes(before: Recipe, after: Recipe) -> list[Change]:
     """Every difference in value, defaults included, in the schema's order; spelling is none."""
-    return list(_changes((), to_document(before), to_document(after)))
+    led = is_led_by_eval(before) or is_led_by_eval(after)
+    return [
+        replace(change, redone=tuple(stages_that_read(change.key, led_by_eval=led)))
+        for change in _changes((), to_document(before), to_document(after))
+    ]
 
 
 def _changes(path: tuple[str | int, ...], before: Any, after: Any) -> Iterator[Change]:

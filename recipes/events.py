@@ -120,6 +120,20 @@ class Step(_Event):
     """Peak memory of the first process until now: of its device, or of the process on cpu."""
 
 
+class EvalLoss(_Event):
+    """The loss over the eval data, during training."""
+
+    event: Literal["eval_loss"] = "eval_loss"
+    step: int
+    """The last step before it."""
+    loss: float
+    """Mean cross entropy of all learned tokens of data.eval, in nats."""
+    is_best: bool
+    """It is the lowest so far."""
+    seconds: float
+    """How long training waited for it."""
+
+
 class CheckpointSaved(_Event):
     """A whole checkpoint is on disk."""
 
@@ -139,6 +153,8 @@ class TrainFinished(_Event):
     """The last step done."""
     stopped: bool
     """Asked to stop before the last step."""
+    ended_early: bool = False
+    """Ended before the last step, for the eval loss had not become lower (evaluate.patience)."""
     memory_bytes: list[int]
     """Peak memory of each process, by rank."""
 
@@ -179,6 +195,7 @@ Event = Annotated[
     | StageSkipped
     | TrainStarted
     | Step
+    | EvalLoss
     | CheckpointSaved
     | TrainFinished
     | Warned

@@ -42,6 +42,9 @@ def _refuse_lookalikes(value: object) -> object:
 
 _WholeNumber = BeforeValidator(_refuse_lookalikes)
 
+Every = Annotated[int, Field(ge=1)] | Literal["epoch"]
+"""Between two times that something is done in training: so many steps, or a pass over the data."""
+
 
 class Table(BaseModel):
     """What all tables share: unknown keys are errors, values keep their type, nothing changes."""
@@ -298,10 +301,14 @@ class Optimizer(Table):
 class Checkpoint(Table):
     """What is kept to go on from."""
 
-    every: int = Field(default=500, ge=1, examples=[500])
-    """Optimizer steps between checkpoints; one is always saved at the end and on a stop."""
+    every: Every = Field(default=500, examples=[500])
+    """Steps between checkpoints, or "epoch"; one is always saved at the end and on a stop."""
     keep_last: int = Field(default=2, ge=1, examples=[2])
     """Checkpoints kept; older ones are deleted once a newer one is whole."""
+    keep_best: bool = Field(default=False, examples=[True])
+    """Save whenever the eval loss is the lowest so far, and keep that one besides; needs eval."""
+    weights_only: bool = Field(default=False, examples=[True])
+    """Leave out the optimizer: enough to convert, not to go on from; one on a stop holds all."""
     background: bool = Field(default=True, examples=[True])
     """Write while training goes on, from a copy in host memory as large as the checkpoint."""
 
@@ -309,6 +316,8 @@ class Checkpoint(Table):
 class Convert(Table):
     """The folder in Hugging Face format."""
 
+    checkpoint: Literal["newest", "best"] = Field(default="newest", examples=["best"])
+    """What is converted: the newest, or that of the lowest eval loss (checkpoint.keep_best)."""
     dtype: Literal["float32", "bfloat16"] = Field(default="bfloat16", examples=["bfloat16"])
     """The type of the stored weights."""
     max_shard_size: ByteCount = Field(default=5_000_000_000, examples=["5GB"])
@@ -316,8 +325,12 @@ class Convert(Table):
 
 
 class Evaluate(Table):
-    """What the trained model is asked."""
+    """What the model shows: its eval loss during training, and the trained model's answers."""
 
+    every: Every | None = Field(default=None, examples=[100])
+    """Steps between eval losses, or "epoch"; by default as checkpoint.every. For data.eval."""
+    patience: int | None = Field(default=None, ge=1, examples=[3])
+    """Eval losses in a row that are not the lowest, after which training ends; by default never."""
     split: Literal["train", "eval"] = Field(default="train", examples=["eval"])
     """The data whose questions are asked."""
     max_samples: int = Field(default=200, ge=0, examples=[200])

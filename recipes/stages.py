@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
-from fsft.recipes.schema import Data
+from fsft.recipes.schema import Data, Evaluate, Recipe
 
 Stage = Literal["prepare", "train", "convert", "evaluate", "report"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -11,6 +11,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 NO_MATTER = ("engine", "spark_master", "workers")
 """Keys of [data] that say where the work is done, and change nothing in what comes out."""
 ONLY_TRAINING = "group_by_length"
+DURING_TRAINING = ("every", "patience")
+"""Keys of [evaluate] about the eval loss while training."""
 
 RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
     "prepare": (
@@ -28,7 +30,9 @@ RECIPE_KEYS: dict[Stage, tuple[str, ...]] = {
         "optimizer",
     ),
     "convert": ("convert",),
-    "evaluate": ("evaluate",),
+    "evaluate": tuple(
+        f"evaluate.{name}" for name in Evaluate.model_fields if name not in DURING_TRAINING
+    ),
     "report": ("name", "description"),
 }
 """The keys that a stage reads, besides what the stages before it made."""
@@ -55,15 +59,35 @@ def recipe_part(stage: Stage, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 EVAL_DATA = "data.eval"
-"""Read by prepare, and of no matter to training."""
+"""Read by prepare, and of no matter to training that is not led by it."""
+
+LED_BY_EVAL = ("checkpoint.keep_best", "evaluate.patience")
+"""Keys by which the eval loss decides what is kept, or when training ends."""
+EVAL_TIMES = ("checkpoint.every", "evaluate.every")
 
 
-def stages_that_read(key: str) -> Iterator[Stage]:
-    """The stages to be done again when the value of a dotted recipe key changes, in order."""
-    if _covers(EVAL_DATA, key):
+def is_led_by_eval(recipe: Recipe) -> bool:
+    """Whether other eval data, or another time to look, may make another model."""
+    return recipe.checkpoint.keep_best or recipe.evaluate.patience is not None
+
+
+def leading_part(recipe: Recipe) -> list[Any]:
+    """What training depends on besides its keys where it is led by the eval loss; else nothing."""
+    if not is_led_by_eval(recipe):
+        return []
+    times = recipe.evaluate.every or recipe.checkpoint.every
+    return [recipe.checkpoint.keep_best, recipe.evaluate.patience, times]
+
+
+def stages_that_read(key: str, *, led_by_eval: bool = False) -> Iterator[Stage]:
+    """The stages to be done again when the value of a dotted recipe key changes, in order.
+
+    `led_by_eval`: as is_led_by_eval says of the recipe.
+    """
+    if _covers(EVAL_DATA, key) and not led_by_eval:
         yield from ("prepare", "evaluate", "report")
         return
-    if key in GLOBAL_BATCH_KEYS:
+    if key in (*GLOBAL_BATCH_KEYS, *LED_BY_EVAL) or (led_by_eval and key in EVAL_TIMES):
         yield from STAGES[STAGES.index("train") :]
         return
     reads = [any(_covers(part, key) for part in RECIPE_KEYS[stage]) for stage in STAGES]

@@ -14,7 +14,7 @@ from fsft.recipes.fingerprint import file_sha256, fingerprint
 from fsft.recipes.inputs import named_templates
 from fsft.recipes.schema import SPLITS, Recipe, to_document
 from fsft.recipes.shipped import shipped_templates
-from fsft.recipes.stages import EVAL_DATA, Stage, recipe_part
+from fsft.recipes.stages import EVAL_DATA, Stage, is_led_by_eval, leading_part, recipe_part
 from fsft.runtime.data.files import find_files
 from fsft.runtime.file_stamps import Stamp, stamp_of
 from fsft.runtime.run_directory import write_json
@@ -86,17 +86,19 @@ def stage_fingerprints(
     """
     document = to_document(recipe)
     _forget_paths(document, inputs)
-    learned = {**document, "data": {k: v for k, v in document["data"].items() if k != "eval"}}
-    to_learn = [item for item in inputs if not item.key.startswith(EVAL_DATA)]
+    learned, to_learn = document, inputs
+    if not is_led_by_eval(recipe):
+        # Other eval data does not make another model, so training does not depend on all of it.
+        learned = {**document, "data": {k: v for k, v in document["data"].items() if k != "eval"}}
+        to_learn = [item for item in inputs if not item.key.startswith(EVAL_DATA)]
     content = [item for item in inputs if item.sha256 or item.version]
 
     def of(stage: Stage, *before: object) -> str:
         return fingerprint([*before, recipe_part(stage, document)])
 
     prepare = of("prepare", DATA_LAYOUT, _identities(content))
-    # Other eval data does not make another model, so training does not depend on all of prepare.
     read = (_identities(to_learn), recipe_part("prepare", learned))
-    train = of("train", DATA_LAYOUT, *read, global_batch)
+    train = of("train", DATA_LAYOUT, *read, global_batch, *leading_part(recipe))
     convert = of("convert", train)
     evaluate = of("evaluate", convert, prepare)
     return {

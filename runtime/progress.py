@@ -15,6 +15,7 @@ from rich.text import Text
 
 from fsft.recipes.events import (
     CheckpointSaved,
+    EvalLoss,
     Event,
     EventReader,
     Failed,
@@ -91,6 +92,10 @@ class ProgressDisplay:
         elif isinstance(event, Step):
             note = self._pace.note(event)
             self._advance("train", event.step, self._pace.total_steps, note)
+        elif isinstance(event, EvalLoss):
+            best = ", the lowest so far" if event.is_best else ""
+            words = f"  eval loss {event.loss:.4f} after step {event.step}{best}"
+            self._print(Text(words, style="dim"))
         elif isinstance(event, CheckpointSaved):
             self._print(Text(f"  checkpoint {event.path} ({event.seconds:.1f} s)", style="dim"))
         elif isinstance(event, SampleShown):

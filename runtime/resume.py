@@ -1,10 +1,14 @@
-"""A run that would go on if each step had as many rows as before."""
+"""Why a run does not go on: each step had other rows before, or its optimizer is not kept."""
 
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Recipe, to_document
 from fsft.recipes.stages import recipe_part
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.train.marks import latest_checkpoint, other_global_batch
+from fsft.runtime.train.marks import (
+    latest_checkpoint,
+    other_global_batch,
+    without_optimizer,
+)
 
 
 def require_same_batch(run: RunDirectory, recipe: Recipe, num_processes: int) -> None:
@@ -24,6 +28,13 @@ def require_same_batch(run: RunDirectory, recipe: Recipe, num_processes: int) ->
         if _learned(other.recipe()) == _learned(recipe):
             path = other.checkpoints / mark.tag
             raise Refused(other_global_batch(path, mark, recipe, num_processes))
+
+
+def require_optimizer(run: RunDirectory) -> None:
+    """Raises Refused where an unfinished training cannot go on: its checkpoint is weights alone."""
+    mark = latest_checkpoint(run.checkpoints)
+    if mark and mark.weights_only and "train" not in run.finished_stages():
+        raise Refused(without_optimizer(run.checkpoints / mark.tag))
 
 
 def _learned(recipe: Recipe) -> object:

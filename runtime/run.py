@@ -33,7 +33,7 @@ from fsft.runtime.launch.options import LOCAL, Launching
 from fsft.runtime.launch.start import launch_problems
 from fsft.runtime.locking import write_lock
 from fsft.runtime.planning import planned
-from fsft.runtime.resume import require_same_batch
+from fsft.runtime.resume import require_optimizer, require_same_batch
 from fsft.runtime.run_directory import FinishedStage, RunDirectory, exclusive, write_text
 from fsft.runtime.troubles import explain
 from fsft.runtime.unchanged import MOST_NAMED
@@ -90,8 +90,8 @@ def plan_run(
 
     `first` is done again in any case, with all after it; nothing after `last` is done. Raises
     Refused when something that the run needs is missing, when an image is not the one that the data
-    was prepared with and, unless `force`, when training cannot fit, or would begin anew for no
-    other reason than its number of processes.
+    was prepared with, when the checkpoint to go on from holds weights alone and, unless `force`,
+    when training cannot fit, or would begin anew for no other reason than its number of processes.
     """
     problems = missing_inputs(recipe, recipe_folder)
     if runs_folder.exists() and not runs_folder.is_dir():
@@ -112,6 +112,7 @@ def plan_run(
     if "train" in plan.needed:
         if problems := launch_problems(launching, recipe.hardware, runs_folder):
             raise Refused(*problems)
+        require_optimizer(run)
         if not force:
             if answer.trouble:
                 raise Refused(answer.trouble)

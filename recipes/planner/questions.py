@@ -61,7 +61,8 @@ def job_of(recipe: Recipe, shape: ModelShape, cluster: Cluster) -> Job:
         num_tokens=recipe.budget.tokens,
         num_steps=recipe.budget.steps,
         global_batch=recipe.parallel.global_batch,
-        checkpoint_every=recipe.checkpoint.every,
+        # How many steps an epoch has is known when the data is prepared.
+        checkpoint_every=None if recipe.checkpoint.every == "epoch" else recipe.checkpoint.every,
     )
 
 

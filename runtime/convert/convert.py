@@ -1,4 +1,4 @@
-"""The convert stage: the newest checkpoint becomes a model folder that transformers loads.
+"""The convert stage: the newest or best checkpoint becomes a folder that transformers loads.
 
 One process does it, from the files of the checkpoint: no process ever holds the model and its
 optimizer, and at most one shard of weights is in memory besides the mapped checkpoint.
@@ -16,18 +16,29 @@ from fsft.runtime.convert.weights import checkpoint_weights
 from fsft.runtime.data.chat_template import turn_ends
 from fsft.runtime.data.images.processor import copy_processor_files
 from fsft.runtime.run_directory import replacing_folder, write_json
-from fsft.runtime.train.marks import CheckpointMark, damaged_checkpoints, latest_checkpoint
+from fsft.runtime.train.marks import (
+    CheckpointMark,
+    damage_of,
+    damaged_checkpoints,
+    latest_checkpoint,
+    read_mark,
+)
 
 
 def convert(context: StageContext) -> str:
     """Write weights, config, tokenizer and generation config to the run's model folder."""
     mark = _newest(context.run.checkpoints)
+    if context.recipe.convert.checkpoint == "best":
+        mark = _best(context.run.checkpoints, mark)
     with replacing_folder(context.run.model) as folder:
         config = _write_config_and_tokenizer(context, folder)
         checkpoint = context.run.checkpoints / mark.tag
         weights = checkpoint_weights(checkpoint, zero_stage=mark.zero)
         num_bytes = _write_weights(context, weights, config, folder)
-    return f"step {mark.step}, {format_gib(num_bytes)} of {context.recipe.convert.dtype} weights"
+    which = f"step {mark.step}"
+    if context.recipe.convert.checkpoint == "best":
+        which += f", the lowest eval loss ({mark.evaluated.best_loss:.4f})"
+    return f"{which}, {format_gib(num_bytes)} of {context.recipe.convert.dtype} weights"
 
 
 def _newest(checkpoints: Path) -> CheckpointMark:
@@ -41,6 +52,19 @@ def _newest(checkpoints: Path) -> CheckpointMark:
     if mark is None:
         raise Refused(Problem(file=str(checkpoints), reason="holds no checkpoint."))
     return mark
+
+
+def _best(checkpoints: Path, newest: CheckpointMark) -> CheckpointMark:
+    """The checkpoint with the lowest eval loss."""
+    step = newest.evaluated.best_step
+    if step is None:
+        reason = "no checkpoint of it has an eval loss."
+        raise Refused(Problem(file=str(checkpoints), reason=reason, example="--from train"))
+    mark = replace(newest, step=step)
+    if damage := damage_of(checkpoints / mark.tag):
+        example = "--set convert.checkpoint=newest, or --from train to train it again"
+        raise Refused(replace(damage, example=example))
+    return read_mark(checkpoints / mark.tag)
 
 
 def _write_weights(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 SIGN_SECONDS = 1.0
 """Between two signs."""
-PHASES = ("loading", "rows", "computing", "saving")
+PHASES = ("loading", "rows", "computing", "evaluating", "saving")
 """Where a process can be, in the order in which one step goes through them."""
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from fsft.recipes.events import Event, Failed, TrainFinished, read_events
+from fsft.recipes.events import EvalLoss, Event, Failed, TrainFinished, read_events
 from fsft.recipes.problems import RunFailed, Stopped
 from fsft.runtime.context import StageContext
 from fsft.runtime.launch.start import launch_commands
@@ -40,7 +40,12 @@ def train(context: StageContext) -> str:
         raise request if isinstance(request, KeyboardInterrupt) else Stopped(message)
     if request is not None:
         context.warn("training had just finished when the stop was asked for")
-    return f"{finished.step} steps"
+    return f"{finished.step} steps" + (_early_words(run) if finished.ended_early else "")
+
+
+def _early_words(run: RunDirectory) -> str:
+    best = [e for e in read_events(run.events_file) if isinstance(e, EvalLoss) and e.is_best][-1]
+    return f", ended early: the eval loss was lowest after step {best.step} ({best.loss:.4f})"
 
 
 def _run_processes(context: StageContext) -> Stopped | KeyboardInterrupt | None:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from statistics import median
 
-from fsft.recipes.events import CheckpointSaved, Event, Step, TrainStarted
+from fsft.recipes.events import CheckpointSaved, EvalLoss, Event, Step, TrainStarted
 from fsft.runtime.launch.signs import Place, behind
 
 LOST_SECONDS = 20.0
@@ -13,7 +13,8 @@ TIMES_THE_MEDIAN = 20
 LEAST_STEP_SECONDS = 300.0
 """A step may take this long in any case; a slow file system holds up many."""
 OTHER_SECONDS = 1800.0
-"""For all that is not a step: loading, the first step, saving. What torch waits for a peer."""
+"""For what is no step: loading, the first step, eval loss, saving. Torch waits so for a peer."""
+OTHER_PHASES = ("evaluating", "saving")
 _REMEMBERED_STEPS = 50
 
 
@@ -52,7 +53,7 @@ class StepClock:
         """Take in an event of the run."""
         if isinstance(event, Step):
             self._durations.append(event.seconds)
-        if isinstance(event, TrainStarted | Step | CheckpointSaved):
+        if isinstance(event, TrainStarted | Step | EvalLoss | CheckpointSaved):
             self._since = now
 
     def waited(self, now: float) -> float:
@@ -69,9 +70,9 @@ class StepClock:
         return max(LEAST_STEP_SECONDS, TIMES_THE_MEDIAN * median(self._durations))
 
     def is_overdue(self, now: float, places: Mapping[int, Place]) -> bool:
-        """Whether it took too long; saving has a limit of its own."""
-        is_saving = any(place.phase == "saving" for place in places.values())
-        limit = max(self.limit, OTHER_SECONDS) if is_saving else self.limit
+        """Whether it took too long; what is no step has a limit of its own."""
+        is_other = any(place.phase in OTHER_PHASES for place in places.values())
+        limit = max(self.limit, OTHER_SECONDS) if is_other else self.limit
         return self.waited(now) > limit
 
 

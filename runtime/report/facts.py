@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fsft.recipes.events import Event, Step, TrainFinished, TrainStarted, steps_of
+from fsft.recipes.events import (
+    CheckpointSaved,
+    EvalLoss,
+    Event,
+    Step,
+    TrainFinished,
+    TrainStarted,
+    steps_of,
+)
 from fsft.recipes.lock import Expected
 from fsft.recipes.planner.flops import classical_flops
 
@@ -56,6 +64,14 @@ class ReportFacts:
     final_loss: float
     """The mean of the last steps."""
     loss_curve: list[tuple[int, float]]
+    eval_curve: list[tuple[int, float]]
+    """Steps, and the eval loss after each; empty without eval data."""
+    best_eval: tuple[int, float] | None
+    """The lowest of them."""
+    ended_early: bool
+    """Training ended before its last step, for the eval loss had not become lower."""
+    checkpoint_wait_seconds: float
+    """How long training waited for checkpoints."""
     exact_match: float | None
     """The share of questions answered verbatim by greedy decoding."""
     num_questions: int
@@ -72,6 +88,11 @@ class ReportFacts:
         """The mean."""
         return self.train_seconds / self.steps
 
+    @property
+    def checkpoint_wait_share(self) -> float:
+        """Waiting for checkpoints ÷ the time of all steps."""
+        return self.checkpoint_wait_seconds / self.train_seconds
+
 
 def report_facts(
     events: Sequence[Event],
@@ -85,7 +106,11 @@ def report_facts(
     planned: Expected,
 ) -> ReportFacts:
     """All figures of a finished run; `events` belong to its last training from the start."""
-    steps = steps_of(iter(_since_last_start(events)))
+    ours = _since_last_start(events)
+    steps = steps_of(iter(ours))
+    # What was done again after a kill counts once, as steps do.
+    eval_losses = {e.step: e.loss for e in ours if isinstance(e, EvalLoss)}
+    waits = {e.step: e.seconds for e in ours if isinstance(e, CheckpointSaved)}
     start = [event for event in events if isinstance(event, TrainStarted)][-1]
     seconds = sum(step.seconds for step in steps)
     tokens = sum(step.tokens for step in steps)
@@ -123,6 +148,10 @@ def report_facts(
         first_loss=steps[0].loss,
         final_loss=sum(step.loss for step in last) / len(last),
         loss_curve=[(step.step, step.loss) for step in thinned(steps, MAX_CURVE_POINTS)],
+        eval_curve=sorted(eval_losses.items()),
+        best_eval=min(eval_losses.items(), key=lambda point: point[1], default=None),
+        ended_early=any(isinstance(e, TrainFinished) and e.ended_early for e in ours),
+        checkpoint_wait_seconds=sum(waits.values()),
         exact_match=evaluation["exact_match"],
         num_questions=evaluation["num_questions"],
         evaluation_loss=evaluation["loss"],

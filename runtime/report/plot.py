@@ -5,11 +5,18 @@ from pathlib import Path
 
 _SMOOTHING = 0.8
 """Weight of the past in the bold line, from its second point on."""
-_RAW, _BOLD = "#9bb8d3", "#1f5f99"
+_RAW, _BOLD, _EVAL = "#9bb8d3", "#1f5f99", "#c2571a"
 
 
-def plot_loss(curve: Sequence[tuple[int, float]], files: Sequence[Path]) -> None:
-    """Draw loss against step, raw and smoothed, to each file in the format of its ending."""
+def plot_loss(
+    curve: Sequence[tuple[int, float]],
+    files: Sequence[Path],
+    eval_curve: Sequence[tuple[int, float]] = (),
+) -> None:
+    """Draw loss against step, raw and smoothed, to each file in the format of its ending.
+
+    `eval_curve`: the loss over the eval data, drawn with its points.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -21,6 +28,9 @@ def plot_loss(curve: Sequence[tuple[int, float]], files: Sequence[Path]) -> None
         axes.plot(steps, losses, color=_RAW, linewidth=1, label="each step")
         if len(steps) > 20:
             axes.plot(steps, smoothed(losses), color=_BOLD, linewidth=2, label="smoothed")
+        if eval_curve:
+            axes.plot(*zip(*eval_curve, strict=True), "o-", color=_EVAL, markersize=4, label="eval")
+        if len(axes.lines) > 1:
             axes.legend(frameon=False)
         axes.set_xlabel("step")
         axes.set_ylabel("loss (nats per token)")

@@ -19,7 +19,7 @@ def write_report(context: StageContext) -> str:
     facts = _gather(context)
     with replacing_folder(context.run.report) as folder:
         write_json(folder / "report.json", asdict(facts))
-        plot_loss(facts.loss_curve, [folder / "loss.png", folder / "loss.svg"])
+        plot_loss(facts.loss_curve, [folder / "loss.png", folder / "loss.svg"], facts.eval_curve)
         curve = (folder / "loss.svg").read_text(encoding="utf-8")
         write_text(folder / "report.md", render("report.md.jinja", facts))
         html = render("report.html.jinja", facts, curve=curve[curve.index("<svg") :])

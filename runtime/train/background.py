@@ -14,18 +14,21 @@ import torch
 from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 
 from fsft.runtime.train.publish import sync
+from fsft.runtime.train.weights_only import weights_of
 
 
 class LaterFiles(TorchCheckpointEngine):
     """Takes what DeepSpeed saves, to be written by `write`; copied, where training goes on."""
 
-    def __init__(self, *, copied: bool) -> None:
+    def __init__(self, *, copied: bool, weights_only: bool = False) -> None:
         super().__init__()
-        self._copied = copied
+        self._copied, self._weights_only = copied, weights_only
         self._files: list[tuple[Any, str]] = []
 
     def save(self, state_dict: dict[str, Any], path: str) -> None:
         """Remember what one file is to hold."""
+        if self._weights_only:
+            state_dict = weights_of(state_dict)
         self._files.append((snapshot(state_dict, {}) if self._copied else state_dict, path))
 
     def write(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fsft.recipes.schema import Budget
+from fsft.recipes.schema import Budget, Every
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.data.order import Indexes, Order
 from fsft.runtime.data.training_set import Extent, TokenRow
@@ -86,6 +86,13 @@ class BatchPlan:
             tokens_of_step = self._extent.num_tokens / num_rows * self.global_batch
             return math.ceil(budget.tokens / tokens_of_step)
         return math.ceil((budget.epochs or 0) * num_rows / self.global_batch)
+
+    def is_due(self, every: Every, step: int) -> bool:
+        """Whether what is done each `every` is due after a step (from 1); a pass may end in it."""
+        if every != "epoch":
+            return step % every == 0
+        rows, num_rows = step * self.global_batch, len(self._lengths)
+        return rows // num_rows > (rows - self.global_batch) // num_rows
 
     def rows_of_step(self, step: int) -> Indexes:
         """The global batch of a step (from 1), longest row first."""

@@ -14,10 +14,12 @@ from fsft.recipes.schema import Checkpoint, Recipe
 from fsft.runtime.train.background import Background, LaterFiles
 from fsft.runtime.train.marks import (
     CheckpointMark,
+    Standing,
     damaged_checkpoints,
     latest_checkpoint,
     needs_conversion,
     other_global_batch,
+    without_optimizer,
 )
 from fsft.runtime.train.publish import (
     publish,
@@ -43,8 +45,18 @@ class Saver:
         self._writers = dist.new_group(backend="gloo")
         self._background = Background()
 
-    def save(self, *, step: int, global_batch: int, when_whole: Callable[[Path], None]) -> None:
-        """Save weights, optimizer and schedule.
+    def save(
+        self,
+        *,
+        step: int,
+        global_batch: int,
+        evaluated: Standing,
+        goes_on: bool,
+        when_whole: Callable[[Path], None],
+    ) -> None:
+        """Save weights, optimizer and schedule, or weights alone as the settings say.
+
+        `goes_on`: training is to go on from it, whatever the settings say.
 
         The checkpoint takes its place when every process has its part on disk; then the first
         process calls `when_whole` with its folder. Raises what went wrong with the one before.
@@ -52,15 +64,20 @@ class Saver:
         self._background.wait()
         engine, folder = self._engine, self._folder
         zero = engine.zero_optimization_stage()
+        weights_only = self._settings.weights_only and not goes_on
         mark = CheckpointMark(
             step=step,
             num_processes=dist.get_world_size(),
             zero=zero,
             global_batch=global_batch,
             model=_model_of(engine),
+            weights_only=weights_only,
+            evaluated=evaluated,
         )
         names = {} if zero else {PARAMETER_NAMES: parameter_names(engine)}
-        engine.checkpoint_engine = files = LaterFiles(copied=self._settings.background)
+        engine.checkpoint_engine = files = LaterFiles(
+            copied=self._settings.background, weights_only=weights_only
+        )
         engine.save_checkpoint(
             str(folder), tag=writing_name(mark), save_latest=False, client_state=names
         )
@@ -69,7 +86,8 @@ class Saver:
             files.write()
             dist.barrier(group=self._writers)
             if dist.get_rank() == 0:
-                when_whole(publish(folder, mark, keep_last=self._settings.keep_last))
+                keep_last, keep_best = self._settings.keep_last, self._settings.keep_best
+                when_whole(publish(folder, mark, keep_last=keep_last, keep_best=keep_best))
 
         if self._settings.background:
             self._background.start(finish)
@@ -90,8 +108,8 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
     """Load the newest whole checkpoint, if there is one; returns its step, else 0.
 
     One that was saved by another number of processes or at another ZeRO stage is converted first.
-    Damaged ones after it are deleted. Raises Refused where none is whole, where it holds another
-    model, and where it was trained with another global batch.
+    Damaged ones after it are deleted. Raises Refused where none is whole, where it holds weights
+    alone or another model, and where it was trained with another global batch.
     """
     mark, damaged = latest_checkpoint(folder), damaged_checkpoints(folder)
     if mark is None and damaged:
@@ -105,6 +123,8 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
     dist.barrier()
     if mark is None:
         return 0
+    if mark.weights_only:
+        raise Refused(without_optimizer(folder / mark.tag))
     if mark.model != _model_of(engine):
         raise Refused(
             Problem(

@@ -24,6 +24,7 @@ from fsft.runtime.train.batches import Batch, BatchPlan
 from fsft.runtime.train.checkpoints import Saver, load_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
 from fsft.runtime.train.engine import gradient_step, make_engine
+from fsft.runtime.train.evaluation import EvalRows, Evaluation
 from fsft.runtime.train.loss import loss_of
 from fsft.runtime.train.marks import damaged_checkpoints, latest_checkpoint, needs_conversion
 from fsft.runtime.train.mesh import Mesh
@@ -93,30 +94,50 @@ class Trainer:
         self.step = load_checkpoint(
             self.engine, run.checkpoints, self.recipe, self.plan.global_batch
         )
+        rows = None
+        if self.recipe.data.eval:
+            rows = EvalRows(
+                run,
+                self.recipe,
+                self.engine,
+                tokenizer,
+                self.sequence,
+                replica=self.replica,
+                num_replicas=num_replicas,
+                one_row=one_row,
+            )
+        self.evaluation = Evaluation(rows, run, self.recipe, self.plan, self.events)
         self.saver = Saver(self.engine, run.checkpoints, self.recipe.checkpoint)
 
     def train(self, stop: StopRequest, whereabouts: Whereabouts) -> None:
         """All steps that are left; ends early, with a checkpoint, when asked to stop."""
         self.whereabouts = whereabouts
         self._tell_start()
-        asked = False
+        is_stop = False
         saved = self.step
         self.engine.train()
+        # Due when training was stopped, and left for now.
+        self.evaluation.look(self.step, whereabouts)
         try:
-            while self.step < self.total_steps and not asked:
-                asked = self._one_step(stop)
+            while self.step < self.total_steps and not (is_stop or self.evaluation.is_over):
+                is_stop = self._one_step(stop) and self.step < self.total_steps
                 self.saver.check()
-                if self.step % self.recipe.checkpoint.every == 0:
-                    saved = self._save()
+                is_best = not is_stop and self.evaluation.look(self.step, whereabouts)
+                if is_best or self.plan.is_due(self.recipe.checkpoint.every, self.step):
+                    saved = self._save(goes_on=is_stop)
             if saved != self.step:
-                self._save()
+                self._save(goes_on=is_stop)
         finally:
             self.saver.wait()
         memory: list[int] = [0] * self.num_processes
         dist.all_gather_object(memory, peak_memory_bytes())
         if self.events:
-            stopped = self.step < self.total_steps
-            self.events.write(TrainFinished(step=self.step, stopped=stopped, memory_bytes=memory))
+            early = self.step < self.total_steps and self.evaluation.is_over
+            self.events.write(
+                TrainFinished(
+                    step=self.step, stopped=is_stop, ended_early=early, memory_bytes=memory
+                )
+            )
 
     def _one_step(self, stop: StopRequest) -> bool:
         """One optimizer step; True when any process was asked to stop."""
@@ -189,7 +210,7 @@ class Trainer:
                 "Lower optimizer.learning_rate, raise optimizer.warmup, or look at the data."
             )
 
-    def _save(self) -> int:
+    def _save(self, *, goes_on: bool) -> int:
         start, step = time.perf_counter(), self.step
         self.whereabouts.mark(step, "saving")
         waited = Future[float]()
@@ -202,7 +223,13 @@ class Trainer:
                 place = str(path.relative_to(self.run.path))
                 self.events.write(CheckpointSaved(step=step, path=place, seconds=seconds))
 
-        self.saver.save(step=step, global_batch=self.plan.global_batch, when_whole=tell)
+        self.saver.save(
+            step=step,
+            global_batch=self.plan.global_batch,
+            evaluated=self.evaluation.standing,
+            goes_on=goes_on,
+            when_whole=tell,
+        )
         waited.set_result(time.perf_counter() - start)
         return step
 

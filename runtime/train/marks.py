@@ -1,7 +1,8 @@
 """What is known of checkpoints without reading them: which are whole, and can be gone on from."""
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,24 @@ from fsft.recipes.schema import Recipe, Settled
 
 MARK = "checkpoint.json"
 """The file of a checkpoint that says what is in it; the last to be written."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the eval losses of a training come to."""
+
+    step: int = 0
+    """The step after which the last one was computed; 0 where none was."""
+    best_step: int | None = None
+    best_loss: float | None = None
+    since_best: int = 0
+    """Eval losses after the lowest."""
+
+    def after(self, step: int, loss: float) -> "Standing":
+        """With one more; one that is no number is never the lowest."""
+        if loss < (math.inf if self.best_loss is None else self.best_loss):
+            return Standing(step, step, loss)
+        return replace(self, step=step, since_best=self.since_best + 1)
 
 
 @dataclass(frozen=True)
@@ -26,6 +45,9 @@ class CheckpointMark:
     """A fingerprint of the names and shapes of its parameters."""
     files: dict[str, int] = field(default_factory=dict)
     """The bytes of each file."""
+    weights_only: bool = False
+    """Without the optimizer: it can be converted, and not gone on from."""
+    evaluated: Standing = Standing()
 
     @property
     def tag(self) -> str:
@@ -42,9 +64,16 @@ def latest_checkpoint(folder: Path) -> CheckpointMark | None:
     return next(iter(whole_checkpoints(folder)), None)
 
 
+def best_checkpoint(folder: Path) -> CheckpointMark | None:
+    """The whole one with the lowest eval loss, as the newest whole one tells; None without."""
+    whole = whole_checkpoints(folder)
+    best_step = whole[0].evaluated.best_step if whole else None
+    return next((mark for mark in whole if mark.step == best_step), None)
+
+
 def whole_checkpoints(folder: Path) -> list[CheckpointMark]:
     """All of a folder, the newest first."""
-    return [_mark_of(path) for path in _newest_first(folder) if damage_of(path) is None]
+    return [read_mark(path) for path in _newest_first(folder) if damage_of(path) is None]
 
 
 def damaged_checkpoints(folder: Path) -> list[Problem]:
@@ -61,7 +90,7 @@ def damaged_checkpoints(folder: Path) -> list[Problem]:
 def damage_of(path: Path) -> Problem | None:
     """Why a checkpoint's folder is not whole; files are measured, not read."""
     try:
-        files = _mark_of(path).files
+        files = read_mark(path).files
     except (OSError, ValueError, TypeError):
         return Problem(file=str(path / MARK), reason="is missing or broken.")
     for name, num_bytes in files.items():
@@ -78,8 +107,19 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
-def _mark_of(path: Path) -> CheckpointMark:
-    return CheckpointMark(**json.loads((path / MARK).read_text()))
+def read_mark(path: Path) -> CheckpointMark:
+    """What a checkpoint's folder says of it."""
+    values = json.loads((path / MARK).read_text())
+    return CheckpointMark(**{**values, "evaluated": Standing(**values.get("evaluated", {}))})
+
+
+def without_optimizer(path: Path) -> Problem:
+    """Why training does not go on from a checkpoint that holds weights alone."""
+    return Problem(
+        file=str(path),
+        reason="holds weights alone (checkpoint.weights_only): training cannot go on from it.",
+        example=f"move {path.parent} away, and training begins anew",
+    )
 
 
 def needs_conversion(mark: CheckpointMark | None, recipe: Recipe, num_processes: int) -> bool:

@@ -21,10 +21,11 @@ def writing_name(mark: CheckpointMark) -> str:
     return _WRITING + mark.tag
 
 
-def publish(folder: Path, mark: CheckpointMark, *, keep_last: int) -> Path:
+def publish(folder: Path, mark: CheckpointMark, *, keep_last: int, keep_best: bool) -> Path:
     """Make what was written the newest checkpoint; returns its folder.
 
-    The files in it are on disk already. Older checkpoints than the last `keep_last` are deleted.
+    The files in it are on disk already. Older checkpoints than the last `keep_last` are deleted,
+    but for the one with the lowest eval loss where it is to be kept.
     """
     writing, path = folder / writing_name(mark), folder / mark.tag
     files = {file.name: file.stat().st_size for file in writing.iterdir()}
@@ -35,7 +36,8 @@ def publish(folder: Path, mark: CheckpointMark, *, keep_last: int) -> Path:
     writing.rename(path)
     sync(folder)
     for old in whole_checkpoints(folder)[keep_last:]:
-        _remove(folder / old.tag)
+        if not (keep_best and old.step == mark.evaluated.best_step):
+            _remove(folder / old.tag)
     return path
 
 

@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from fsft.recipes.events import (
     CheckpointSaved,
+    EvalLoss,
     Event,
     Failed,
     RunFinished,
@@ -63,6 +64,10 @@ class Snapshot:
     losses: tuple[tuple[int, float], ...] = ()
     seconds_per_step: float = 0.0
     checkpoint: CheckpointSaved | None = None
+    eval_loss: EvalLoss | None = None
+    """The last one."""
+    best: EvalLoss | None = None
+    """The lowest one."""
     memory: int = 0
     """Peak bytes of the fullest process that told."""
     messages: tuple[str, ...] = ()
@@ -171,6 +176,11 @@ def _(event: Step, snapshot: Snapshot) -> Snapshot:
     memory = max(snapshot.memory, event.memory_bytes)
     told = replace(snapshot, step=event, seconds_per_step=pace, memory=memory)
     return _stage(told, "train", done=event.step, total=total)
+
+
+@_after.register
+def _(event: EvalLoss, snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, eval_loss=event, best=event if event.is_best else snapshot.best)
 
 
 @_after.register

@@ -2,6 +2,7 @@
 
 from textual.content import Content
 
+from fsft.recipes.events import EvalLoss
 from fsft.recipes.lock import Expected, expected_of
 from fsft.recipes.run_files import RunFiles
 from fsft.recipes.units import format_count, format_duration, format_gib
@@ -52,6 +53,8 @@ def figure_lines(snapshot: Snapshot, expected: Expected) -> list[Content]:
             ("learning rate", f"{step.learning_rate:.3g}"),
             ("step takes", _beside(_seconds(snapshot.seconds_per_step), _planned(expected))),
         ]
+    if snapshot.eval_loss is not None:
+        rows.append(("eval loss", _eval_loss(snapshot.eval_loss, snapshot.best)))
     if snapshot.tokens_per_second is not None:
         rows.append(("tokens/s", format_count(snapshot.tokens_per_second)))
     if snapshot.mfu is not None:
@@ -106,6 +109,11 @@ def _stage_line(stage: StageState, snapshot: Snapshot, now: float) -> Content:
     if left is not None:
         parts.append(f"{format_duration(left)} left")
     return Content.assemble(text, (" ".join(parts), "$primary"))
+
+
+def _eval_loss(last: EvalLoss, best: EvalLoss | None) -> str:
+    is_best = best is None or best.step == last.step
+    return f"{last.loss:.4f}" if is_best else f"{last.loss:.4f}, lowest {best.loss:.4f}"
 
 
 def _seconds(seconds: float) -> str:
