@@ -1,13 +1,15 @@
 """Planning before the start: "auto" is answered, and what cannot fit is refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import detected_cluster
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.fit import why_not
+from fsft.recipes.planner.layout import ALONE
 from fsft.recipes.planner.legal import why_illegal
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
@@ -16,14 +18,17 @@ from fsft.recipes.planner.questions import (
     config_of,
     fixed_by,
     job_of,
+    overrides_to,
     settle,
     shape_of,
 )
 from fsft.recipes.planner.ranges import memory_range
-from fsft.recipes.planner.search import Candidate
+from fsft.recipes.planner.remedies import find_remedies
+from fsft.recipes.planner.search import Candidate, search
 from fsft.recipes.problems import Problem, RecipeError, Refused
 from fsft.recipes.schema import Recipe
-from fsft.runtime.hardware import find_devices
+from fsft.recipes.units import format_gib
+from fsft.runtime.hardware import Devices, find_devices
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,7 @@ def planned(recipe: Recipe) -> Planned:
     _require_groups(recipe, devices.num_processes, sees=shape.vision is not None)
     if not recipe.parallel.open_keys:
         _checked(recipe, devices.num_processes)
-    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.per_node})
-    cluster = cluster_of(hardware, detected_cluster(devices.accelerator))
+    cluster = _cluster(recipe, devices)
     fixed = fixed_by(recipe.parallel) | ({"sequence": 1} if shape.vision else {})
     plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed)
     best = plan.best or _smallest(plan)
@@ -72,6 +76,38 @@ def planned(recipe: Recipe) -> Planned:
         _expected(plan, best),
         None if plan.best else _too_large(plan, best),
     )
+
+
+def smaller_layout(recipe: Recipe) -> str:
+    """The best layout that surely needs less memory than the recipe's was planned to, in words.
+
+    Asked after the recipe's layout, with nothing left open, turned out to be too large. Names what
+    else would help where no layout needs less; empty where nothing is found. Raises RecipeError for
+    a model that the planner does not know.
+    """
+    shape = _shape(recipe)
+    cluster = _cluster(recipe, find_devices(recipe.hardware))
+    job = job_of(recipe, shape, cluster)
+    present = make_plan(job, cluster, fixed_by(recipe.parallel))
+    failed = present.best or _smallest(present)
+    # What it was planned to need is more than there is.
+    room = min(cluster.accelerator.memory, failed.memory.device_total)
+    smaller = replace(cluster, accelerator=cluster.accelerator.with_memory(room))
+    fixed = dict(ALONE) | ({"sequence": 1} if shape.vision else {})
+    job = replace(job, global_batch=failed.layout.global_batch)
+    found = search(job, smaller, fixed).best
+    if found is None or found.fits != "yes":
+        remedies = find_remedies(job, smaller, fixed)
+        return f"What the planner finds: {remedies[0].change}." if remedies else ""
+    changes = " ".join(f"--set {change}" for change in overrides_to(found.layout, recipe.parallel))
+    sizes = (found.memory.device_total, failed.memory.device_total)
+    planned_sizes = "{} planned, and {} for this one".format(*map(format_gib, sizes))
+    return f"The planner's next best layout: {changes} ({planned_sizes})."
+
+
+def _cluster(recipe: Recipe, devices: Devices) -> Cluster:
+    hardware = recipe.hardware.model_copy(update={"devices_per_node": devices.per_node})
+    return cluster_of(hardware, detected_cluster(devices.accelerator))
 
 
 def _shape(recipe: Recipe) -> ModelShape:

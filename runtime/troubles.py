@@ -18,20 +18,29 @@ _SIGNALS = {
 }
 
 
-def explain(error: Exception, folder: Path) -> FsftError:
-    """The error as something that a person can act on; `folder` is where the run writes."""
+def explain(error: Exception, folder: Path, next_layout: str = "") -> FsftError:
+    """The error as something that a person can act on; `folder` is where the run writes.
+
+    `next_layout`: what the planner would try where memory is short; else the usual is named.
+    """
     if isinstance(error, FsftError):
         return error
     if isinstance(error, ModuleNotFoundError):
         return missing_package(error)
     if _is_disk_full(error, folder):
         return RunFailed(disk_full_message(folder))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return RunFailed(
-            f"out of memory: {error}. Lower parallel.micro_batch or data.sequence_length, raise "
-            'parallel.zero, or set parallel.activation_checkpointing = "full".'
+    if is_out_of_memory(error):
+        usual = (
+            "Lower parallel.micro_batch or data.sequence_length, raise parallel.zero, or set "
+            'parallel.activation_checkpointing = "full".'
         )
+        return RunFailed(f"out of memory: {str(error).rstrip('.')}. {next_layout or usual}")
     return RunFailed(f"{type(error).__name__}: {error}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Of the host, or of a device, as torch says it."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def disk_full_message(folder: Path) -> str:

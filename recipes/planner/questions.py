@@ -138,6 +138,15 @@ def settle(recipe: Recipe, layout: Layout) -> Recipe:
     return recipe.model_copy(update={"parallel": parallel})
 
 
+def overrides_to(layout: Layout, parallel: Parallel) -> list[str]:
+    """What turns a recipe's [parallel] into `layout`, each as --set takes it."""
+    return [
+        f"parallel.{key}={value}"
+        for key, field in _KEYS.items()
+        if (value := getattr(layout, field)) != getattr(parallel, key)
+    ]
+
+
 def method_of(name: str, rank: int) -> Method:
     """The method that a command line names; raises RecipeError for an unknown one."""
     known: tuple[MethodType, ...] = get_args(MethodType)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from fsft.recipes.events import (
@@ -109,7 +110,7 @@ def report_facts(
     ours = _since_last_start(events)
     steps = steps_of(iter(ours))
     # What was done again after a kill counts once, as steps do.
-    eval_losses = {e.step: e.loss for e in ours if isinstance(e, EvalLoss)}
+    eval_losses = {e.step: e.loss for e in ours if isinstance(e, EvalLoss) and isfinite(e.loss)}
     waits = {e.step: e.seconds for e in ours if isinstance(e, CheckpointSaved)}
     start = [event for event in events if isinstance(event, TrainStarted)][-1]
     seconds = sum(step.seconds for step in steps)

@@ -11,7 +11,7 @@ from fsft.recipes.problems import FsftError
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.launch.whereabouts import Whereabouts, write_stacks_on_signal
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.troubles import explain
+from fsft.runtime.troubles import explain, is_out_of_memory
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def main() -> None:
         _train(run, accelerator, whereabouts)
     except Exception as error:  # noqa: BLE001 - told, and the process ends with it
         details = "" if isinstance(error, FsftError) else traceback.format_exc()
-        message = str(explain(error, run.path))
+        next_layout = _next_layout(run) if is_out_of_memory(error) else ""
+        message = str(explain(error, run.path, next_layout))
         EventLog(run.events_file).write_if_possible(
             Failed(stage="train", rank=rank, message=message, details=details)
         )
@@ -45,6 +46,17 @@ def _train(run: RunDirectory, accelerator: str, whereabouts: Whereabouts) -> Non
     Trainer(run, accelerator).train(stop, whereabouts)
     dist.barrier()
     _leave(0)
+
+
+def _next_layout(run: RunDirectory) -> str:
+    """What the planner would try instead; nothing where it does not know the model."""
+    from fsft.runtime.planning import smaller_layout
+
+    try:
+        return smaller_layout(run.recipe())
+    except FsftError as error:
+        print(f"the planner was asked for another layout: {error}", file=sys.stderr)
+        return ""
 
 
 def _leave(code: int) -> NoReturn:

@@ -109,6 +109,8 @@ class MonitorScreen(Screen[None]):
             self.query_one("#run-head", Static), head(snapshot, self._files, now), resizes=False
         )
         set_text(self.query_one("#stages", Static), _joined(stage_lines(snapshot, now)))
+        # A line more takes a row from the log, where there are few.
+        self.set_class(snapshot.eval_loss is not None, "-eval")
         figures = figure_lines(snapshot, expected_of(self._files.lock_file))
         set_text(self.query_one("#figures", Static), _joined(figures), resizes=False)
         curve = self.query_one("#curve", Static)

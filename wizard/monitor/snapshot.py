@@ -165,7 +165,8 @@ def _(event: StageSkipped, snapshot: Snapshot) -> Snapshot:
 
 @_after.register
 def _(event: TrainStarted, snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, train=event, seconds_per_step=0.0)
+    begun = replace(snapshot, train=event, seconds_per_step=0.0)
+    return begun if event.first_step > 1 else replace(begun, eval_loss=None, best=None)
 
 
 @_after.register

@@ -112,8 +112,8 @@ def _stage_line(stage: StageState, snapshot: Snapshot, now: float) -> Content:
 
 
 def _eval_loss(last: EvalLoss, best: EvalLoss | None) -> str:
-    is_best = best is None or best.step == last.step
-    return f"{last.loss:.4f}" if is_best else f"{last.loss:.4f}, lowest {best.loss:.4f}"
+    lowest = f", lowest {best.loss:.4f}" if best and best.step != last.step else ""
+    return f"{last.loss:.4f}{lowest}"
 
 
 def _seconds(seconds: float) -> str:
