@@ -27,8 +27,28 @@ def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
         *_data_problems(recipe, recipe_folder),
         *_template_problems(recipe, recipe_folder),
         *_model_problems(recipe, recipe_folder),
-        *_eval_problems(recipe),
     ]
+
+
+def without_eval(recipe: Recipe) -> Iterator[Problem]:
+    """What asks for an eval loss that nobody would compute, or for a checkpoint that it chooses."""
+    wanted = {
+        "checkpoint.keep_best": recipe.checkpoint.keep_best,
+        "evaluate.patience": recipe.evaluate.patience is not None,
+    }
+    for key, is_set in wanted.items():
+        if is_set and not recipe.data.eval:
+            yield Problem(
+                key=key,
+                reason="needs an eval loss, and there is no eval data.",
+                example='[[data.eval]] with path = "eval.jsonl"',
+            )
+    if recipe.convert.checkpoint == "best" and not recipe.checkpoint.keep_best:
+        yield Problem(
+            key="convert.checkpoint",
+            reason="the checkpoint of the lowest eval loss is not kept.",
+            example="checkpoint.keep_best = true",
+        )
 
 
 def resolve_paths(recipe: Recipe, recipe_folder: Path, *, keep_library: bool = False) -> Recipe:
@@ -159,27 +179,6 @@ def _template_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]
                 nearest=next(iter(get_close_matches(template, shipped_templates(), 1)), ""),
                 example=f"auto, {', '.join(shipped_templates())}, or a file that ends in .jinja",
             )
-
-
-def _eval_problems(recipe: Recipe) -> Iterator[Problem]:
-    """What asks for an eval loss that nobody would compute."""
-    wanted = {
-        "checkpoint.keep_best": recipe.checkpoint.keep_best,
-        "evaluate.patience": recipe.evaluate.patience is not None,
-    }
-    for key, is_set in wanted.items():
-        if is_set and not recipe.data.eval:
-            yield Problem(
-                key=key,
-                reason="needs an eval loss, and there is no eval data.",
-                example='[[data.eval]] with path = "eval.jsonl"',
-            )
-    if recipe.convert.checkpoint == "best" and not recipe.checkpoint.keep_best:
-        yield Problem(
-            key="convert.checkpoint",
-            reason="the checkpoint of the lowest eval loss is not kept.",
-            example="checkpoint.keep_best = true",
-        )
 
 
 def _model_problems(recipe: Recipe, recipe_folder: Path) -> Iterator[Problem]:

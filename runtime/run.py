@@ -19,7 +19,7 @@ from fsft.recipes.events import (
     StageSkipped,
     StageStarted,
 )
-from fsft.recipes.inputs import missing_inputs, resolve_paths
+from fsft.recipes.inputs import missing_inputs, resolve_paths, without_eval
 from fsft.recipes.problems import ExitCode, FsftError, Problem, Refused, Stopped
 from fsft.recipes.run_files import IMAGE_HASHES
 from fsft.recipes.schema import Recipe
@@ -93,7 +93,7 @@ def plan_run(
     was prepared with, when the checkpoint to go on from holds weights alone and, unless `force`,
     when training cannot fit, or would begin anew for no other reason than its number of processes.
     """
-    problems = missing_inputs(recipe, recipe_folder)
+    problems = [*missing_inputs(recipe, recipe_folder), *without_eval(recipe)]
     if runs_folder.exists() and not runs_folder.is_dir():
         problems.append(Problem(file=str(runs_folder), reason="is a file, not a folder for runs."))
     if problems:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fsft.recipes.events import (
     CheckpointSaved,
+    EvalLoss,
     Event,
     Failed,
     RunFinished,
@@ -19,7 +20,9 @@ from fsft.recipes.events import (
     TrainStarted,
     Warned,
 )
+from fsft.recipes.lock import Expected
 from fsft.wizard.monitor.snapshot import Snapshot, follow
+from fsft.wizard.monitor.view import figure_lines
 
 
 def started(first_step: int = 1, total: int = 10) -> TrainStarted:
@@ -122,6 +125,22 @@ def test_warnings_errors_and_checkpoints_are_kept() -> None:
     assert snapshot.stages[1].state == "failed"
 
 
+def eval_loss(number: int, loss: float, *, is_best: bool) -> EvalLoss:
+    return EvalLoss(step=number, loss=loss, is_best=is_best, seconds=0.5)
+
+
+def test_the_last_and_the_lowest_eval_loss_are_shown() -> None:
+    events = [*begun(), step(2), eval_loss(2, 1.25, is_best=True)]
+    snapshot = follow(Snapshot(), events)
+    shown = [line.plain for line in figure_lines(snapshot, Expected())]
+    assert "eval loss      1.2500" in shown
+    snapshot = follow(snapshot, [step(4), eval_loss(4, 1.5, is_best=False)])
+    shown = [line.plain for line in figure_lines(snapshot, Expected())]
+    assert "eval loss      1.5000, lowest 1.2500" in shown
+    anew = follow(snapshot, [started()])
+    assert (anew.eval_loss, anew.best) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("code", "word"),
     [(0, "done"), (1, "failed"), (3, "failed"), (75, "stopped"), (130, "stopped"), (137, "failed")],
@@ -138,7 +157,12 @@ def test_a_run_that_goes_on_has_no_verdict_of_its_last_end() -> None:
 @given(st.data())
 def test_it_does_not_matter_in_how_many_looks_the_events_come(data: st.DataObject) -> None:
     events: list[Event] = [*begun(), *(step(n, loss=1 / n) for n in range(1, 9))]
-    events += [started(first_step=5), step(5), RunFinished(exit_code=0, seconds=1)]
+    events += [
+        started(first_step=5),
+        eval_loss(4, 2.0, is_best=True),
+        step(5),
+        RunFinished(exit_code=0, seconds=1),
+    ]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=4)))
     snapshot = Snapshot()
     for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True):

@@ -51,6 +51,7 @@ CONFIG_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2),
     max_leaves=5,
 )
+EVERY = st.one_of(st.just("epoch"), st.integers(1, 1000))
 TOKENIZERS = tables(vocab_size=st.integers(259, 10**6))
 PRETRAINED = st.fixed_dictionaries(
     {
@@ -117,11 +118,20 @@ REST = st.fixed_dictionaries(
             gradient_accumulation=st.integers(1, 64),
             activation_checkpointing=st.sampled_from(["none", "full"]),
         ),
-        "checkpoint": tables(every=st.integers(1, 1000), keep_last=st.integers(1, 9)),
+        "checkpoint": tables(
+            every=EVERY,
+            keep_last=st.integers(1, 9),
+            keep_best=st.booleans(),
+            weights_only=st.booleans(),
+        ),
         "convert": tables(
-            dtype=DTYPES, max_shard_size=st.one_of(st.integers(1, 10**12), st.just("5GB"))
+            checkpoint=st.sampled_from(["newest", "best"]),
+            dtype=DTYPES,
+            max_shard_size=st.one_of(st.integers(1, 10**12), st.just("5GB")),
         ),
         "evaluate": tables(
+            every=EVERY,
+            patience=st.integers(1, 9),
             split=st.just("train"),
             max_samples=st.integers(0, 1000),
             max_new_tokens=st.integers(1, 1000),

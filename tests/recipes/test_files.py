@@ -344,6 +344,21 @@ def test_a_diff_names_the_change_and_what_it_costs() -> None:
     ]
 
 
+def test_a_diff_knows_what_follows_from_the_eval_loss() -> None:
+    def told(led: str, change: str) -> str:
+        before = parse_recipe(TINY_RECIPE, overrides=[led])
+        (line,) = map(str, diff_recipes(before, parse_recipe(TINY_RECIPE, overrides=[led, change])))
+        return line.partition("(")[2]
+
+    led, free = "checkpoint.keep_best=true", "checkpoint.keep_best=false"
+    again = "done again: train, convert, evaluate, report)"
+    assert told(free, led) == again
+    assert told(free, "evaluate.patience=2") == again
+    for key in ("evaluate.every=7", "checkpoint.every=7"):
+        assert told(led, key) == again
+        assert told(free, key) == "nothing is done again)"
+
+
 LEAVES = [key.rpartition(".")[2] for key in all_keys()]
 TOML_VALUES = st.recursive(
     st.booleans() | st.integers(-5, 5) | st.text(max_size=3) | st.floats(),

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from fsft.recipes.files import parse_recipe
-from fsft.recipes.inputs import missing_inputs, resolve_paths
+from fsft.recipes.inputs import missing_inputs, resolve_paths, without_eval
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.shipped import library_folder
 from tests.support import TINY_RECIPE, dialogue, write_jsonl
 
+EVAL = 'data.eval=[{ path = "eval.jsonl" }]'
 ROOT = Path(__file__).parents[2]
 
 
@@ -163,3 +164,19 @@ def test_a_template_of_one_set_is_looked_for_like_that_of_all(tmp_path: Path) ->
     one, other = missing_inputs(recipe, tmp_path)
     assert (one.key, other.key) == ("data.template", "data.train.0.template")
     assert other.nearest == "vicuna"
+
+
+@pytest.mark.parametrize("override", ["checkpoint.keep_best=true", "evaluate.patience=3"])
+def test_what_the_eval_loss_decides_needs_eval_data(override: str) -> None:
+    (problem,) = without_eval(tiny(override))
+    assert problem.key == override.partition("=")[0]
+    assert problem.reason == "needs an eval loss, and there is no eval data."
+    assert not list(without_eval(tiny(override, EVAL)))
+
+
+def test_the_best_checkpoint_is_converted_only_where_it_is_kept() -> None:
+    (problem,) = without_eval(tiny("convert.checkpoint=best", EVAL))
+    assert problem.key == "convert.checkpoint"
+    assert not list(
+        without_eval(tiny("convert.checkpoint=best", EVAL, "checkpoint.keep_best=true"))
+    )

@@ -55,6 +55,9 @@ def changed(folder: Path, change: Callable[[], object], *overrides: str) -> set[
         ("evaluate.samples=1", {"evaluate", "report"}),
         ('description="why"', {"report"}),
         ("checkpoint.every=1", set()),
+        ('checkpoint.every="epoch"', set()),
+        ("evaluate.every=1", set()),
+        ("convert.checkpoint=newest", set()),
         ("parallel.zero=2", set()),
         ("parallel.micro_batch=2", {"train", "convert", "evaluate", "report"}),
         ("serve.port=81", set()),
@@ -75,6 +78,21 @@ def test_changed_eval_data_does_not_train_again(folder: Path) -> None:
     rows = [dialogue(*QUESTIONS[1])]
     found = changed(folder, lambda: write_jsonl(folder / "eval.jsonl", rows))
     assert found == {"prepare", "evaluate", "report"}
+
+
+@pytest.mark.parametrize("led", ["checkpoint.keep_best=true", "evaluate.patience=2"])
+def test_where_the_eval_loss_decides_its_data_and_times_train_again(folder: Path, led: str) -> None:
+    trained = {"train", "convert", "evaluate", "report"}
+    assert changed(folder, lambda: None, led) == trained
+
+    def differs(override: str) -> set[str]:
+        before, after = prints(folder, led), prints(folder, led, override)
+        return {stage for stage in STAGES if before[stage] != after[stage]}
+
+    assert differs("data.eval.0.max_samples=3") == set(STAGES)
+    assert differs("evaluate.every=7") == trained
+    assert differs("checkpoint.every=7") == trained
+    assert differs("checkpoint.weights_only=true") == set()
 
 
 def test_moved_or_touched_files_change_nothing(folder: Path, tmp_path: Path) -> None:

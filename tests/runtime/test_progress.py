@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fsft.recipes.events import (
     CheckpointSaved,
+    EvalLoss,
     Event,
     SampleShown,
     StageFinished,
@@ -56,7 +57,9 @@ def test_without_a_terminal_there_are_plain_lines(tmp_path: Path) -> None:
             StageStarted(stage="train"),
             SAMPLE,
             Warned(message="look at this"),
+            EvalLoss(step=2, loss=1.5, is_best=True, seconds=0.5),
             CheckpointSaved(step=2, path="checkpoints/step-2", seconds=0.25),
+            EvalLoss(step=4, loss=1.75, is_best=False, seconds=0.5),
             StageFinished(stage="train", seconds=61, summary="2 steps"),
         ],
         terminal=False,
@@ -68,7 +71,9 @@ def test_without_a_terminal_there_are_plain_lines(tmp_path: Path) -> None:
         "  the first sample; the model learns the marked part:",
         "user: hi⏎ ⟦I am Fero.⟧",
         "! look at this",
+        "  eval loss 1.5000 after step 2, the lowest so far",
         "  checkpoint checkpoints/step-2 (0.2 s)",
+        "  eval loss 1.7500 after step 4",
         "✓ train, 1 min 01 s: 2 steps",
     ]
 

@@ -19,14 +19,14 @@ def check(
 ) -> None:
     """Find all problems of a recipe at once, and those of the files that it names."""
     from fsft.recipes.files import read_recipe
-    from fsft.recipes.inputs import missing_inputs
+    from fsft.recipes.inputs import missing_inputs, without_eval
     from fsft.recipes.problems import ExitCode, FsftError, Refused
     from fsft.recipes.shipped import find_recipe
 
     try:
         path = find_recipe(recipe)
         read = read_recipe(path, set_ or [])
-        if problems := missing_inputs(read, path.parent):
+        if problems := [*missing_inputs(read, path.parent), *without_eval(read)]:
             raise Refused(*problems)
     except FsftError as error:
         if not as_json:

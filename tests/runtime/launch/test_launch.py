@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fsft.recipes.events import Step
+from fsft.recipes.events import EvalLoss, Step
 from fsft.recipes.problems import Refused
 from fsft.runtime.hardware import Devices
 from fsft.runtime.launch.agent import meeting_message, parse_options, torchrun_arguments
@@ -155,7 +155,10 @@ def test_a_step_hangs_by_the_median_or_by_the_limit_that_is_given() -> None:
     assert not by_median.is_overdue(2900.0, {})
     assert by_median.is_overdue(3001.0, {})
     assert given.is_overdue(1006.0, {})
-    assert not given.is_overdue(1006.0, {0: Place(3, "saving")})
+    for phase in ("saving", "evaluating"):
+        assert not given.is_overdue(1006.0, {0: Place(3, phase)})
+    given.hear(EvalLoss(step=5, loss=1.0, is_best=True, seconds=9.0), 1006.0)
+    assert not given.is_overdue(1010.0, {})
 
 
 def test_the_process_that_others_wait_for_is_behind() -> None:

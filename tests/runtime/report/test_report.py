@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsft.recipes.events import Event, Step, TrainFinished, TrainStarted
+from fsft.recipes.events import (
+    CheckpointSaved,
+    EvalLoss,
+    Event,
+    Step,
+    TrainFinished,
+    TrainStarted,
+)
 from fsft.recipes.lock import Expected
 from fsft.runtime.report.facts import ReportFacts, report_facts, thinned
 from fsft.runtime.report.plot import plot_loss, smoothed
@@ -139,6 +146,49 @@ def test_a_resumed_training_counts_each_step_once_and_memory_over_all_calls() ->
     assert facts.peak_memory_bytes_per_process == [9, 8]
 
 
+def eval_loss(number: int, loss: float) -> EvalLoss:
+    return EvalLoss(step=number, loss=loss, is_best=False, seconds=1.0)
+
+
+def saved(number: int, seconds: float) -> CheckpointSaved:
+    return CheckpointSaved(step=number, path=f"checkpoints/{number}", seconds=seconds)
+
+
+def test_the_eval_loss_is_told_with_its_lowest_and_why_training_ended() -> None:
+    training = [started(), step(1, 3.0), eval_loss(1, 2.5), step(2, 2.0), eval_loss(2, 2.75)]
+    facts = facts_of(
+        [*training, TrainFinished(step=2, stopped=False, ended_early=True, memory_bytes=[1])]
+    )
+    assert facts.eval_curve == [(1, 2.5), (2, 2.75)]
+    assert (facts.best_eval, facts.ended_early) == ((1, 2.5), True)
+    for template in ("report.md.jinja", "report.html.jinja"):
+        text = render(template, facts, curve="")
+        assert "2.5000 after step 1" in text
+        assert "2.7500" in text
+        assert "ended early" in text
+        plain = render(template, facts_of([started(), step(1, 3.0), ended(1)]), curve="")
+        assert "eval loss" not in plain
+        assert "ended early" not in plain
+
+
+def test_the_wait_for_checkpoints_is_a_share_of_the_steps_and_counts_once_after_a_kill() -> None:
+    killed = [
+        started(),
+        step(1, 3.0),
+        saved(1, 0.5),
+        step(2, 2.0),
+        saved(2, 9.0),
+        eval_loss(2, 9.0),
+    ]
+    resumed = [started(first_step=2), step(2, 2.0), saved(2, 0.25), eval_loss(2, 1.0), ended(1)]
+    facts = facts_of([started(), saved(1, 99.0), *killed, *resumed])
+    assert facts.checkpoint_wait_seconds == 0.75
+    assert facts.checkpoint_wait_share == pytest.approx(0.75 / 4.0)
+    assert facts.eval_curve == [(2, 1.0)]
+    for template in ("report.md.jinja", "report.html.jinja"):
+        assert "18.8%" in render(template, facts, curve="")
+
+
 def test_without_a_known_peak_there_is_no_mfu() -> None:
     facts = facts_of([started(peak=0.0), step(1, 3.0), ended(1)])
     assert facts.mfu is None
@@ -179,6 +229,14 @@ def test_a_markdown_table_survives_what_the_model_wrote() -> None:
     assert "| 你是谁？ | &lt;script>alert(1)&lt;/script> | a\\|b | a\\|b |" in rows
     assert "| &lt;b> | line break | x |" in rows
     assert any("a\\|b.jsonl" in row and "| 6 | 7 | 8 | 0 |" in row for row in rows)
+
+
+def test_the_eval_loss_is_drawn_beside_that_of_training(tmp_path: Path) -> None:
+    curve = [(number, 5.0 / number) for number in range(1, 30)]
+    for name, eval_curve in (("with.svg", [(10, 2.0), (20, 1.0)]), ("without.svg", [])):
+        plot_loss(curve, [tmp_path / name], eval_curve)
+    assert ">eval<" in (tmp_path / "with.svg").read_text()
+    assert ">eval<" not in (tmp_path / "without.svg").read_text()
 
 
 @pytest.mark.parametrize("length", [1, 3, 300])

@@ -178,3 +178,16 @@ def test_any_step_can_be_asked_for_without_those_before(lengths: list[int], step
         one, other = (plan(lengths, micro_batch=2, group_by_length=grouped) for _ in range(2))
         one.rows_of_step(1)
         assert one.rows_of_step(step).tolist() == other.rows_of_step(step).tolist()
+
+
+@given(LENGTHS, st.integers(1, 90))
+def test_with_every_epoch_something_is_due_when_a_pass_ends(lengths: list[int], batch: int) -> None:
+    batches = plan(lengths, micro_batch=batch)
+    due = [step for step in range(1, 60) if batches.is_due("epoch", step)]
+    ends = range(len(lengths), 59 * batch + 1, len(lengths))
+    assert due == sorted({-(-rows // batch) for rows in ends})
+
+
+@given(st.integers(1, 9), st.integers(1, 90))
+def test_with_a_number_of_steps_something_is_due_after_each_so_many(every: int, step: int) -> None:
+    assert plan([1, 2]).is_due(every, step) == (step % every == 0)

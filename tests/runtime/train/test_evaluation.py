@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fsft.recipes.events import EvalLoss
+from fsft.recipes.events import EvalLoss, Step
 from fsft.runtime.run_directory import RunDirectory
-from tests.runtime.train.test_layouts import trained
+from tests.runtime.train.test_layouts import prepared, train_with, trained
 from tests.support import (
     QUESTIONS,
     TINY_RECIPE,
@@ -104,3 +104,19 @@ def test_looking_at_eval_data_draws_no_random_numbers_of_training(
     )
     assert steps_without_time(one) == steps_without_time(other)
     assert len(eval_losses(other)) == 2
+
+
+def test_what_was_due_at_a_stop_is_looked_at_when_training_goes_on(tmp_path: Path) -> None:
+    run = prepared(
+        tmp_path / "run",
+        *("data.packing=false", "evaluate.every=1"),
+        write_recipe=write_recipe_with_eval,
+    )
+    run.stop_file.touch()
+    train_with(run, 1)
+    assert not eval_losses(run)
+    run.stop_file.unlink()
+    train_with(run, 1)
+    told = [event for event in events_of(run.path) if isinstance(event, EvalLoss | Step)]
+    assert [event.step for event in told] == [1, 1, 2, 2, 3, 3]
+    assert [event.event for event in told] == ["step", "eval_loss"] * 3
