@@ -55,7 +55,7 @@ def watch(
 def _plain(snapshot: "Snapshot") -> dict[str, Any]:
     """The snapshot with what follows from it; seconds, tokens a second, shares."""
     plain = asdict(snapshot)
-    for key in ("train", "step", "checkpoint"):
+    for key in ("train", "step", "checkpoint", "eval_loss", "best"):
         event = getattr(snapshot, key)
         plain[key] = event.model_dump(mode="json") if event else None
     plain |= {
