@@ -22,6 +22,7 @@ from fsft.runtime.train.ahead import made_ahead
 from fsft.runtime.train.batches import BatchPlan
 from fsft.runtime.train.loss import loss_of
 from fsft.runtime.train.marks import Standing, best_checkpoint, latest_checkpoint
+from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.sequence import SequenceParallel
 from fsft.runtime.train.vision import BatchMaker
 
@@ -35,18 +36,16 @@ class EvalRows:
         recipe: Recipe,
         engine: Any,
         tokenizer: Any,
-        sequence: SequenceParallel,
+        mesh: Mesh,
         *,
-        replica: int,
-        num_replicas: int,
         one_row: bool,
     ) -> None:
         """`one_row` as in collate."""
         folders = [image_folder(source) for source in recipe.data.eval]
         self._rows = TokenRows(run.data / "eval", folders)
-        self._engine, self._sequence = engine, sequence
+        self._engine = engine
+        self._sequence, self._replica = SequenceParallel(mesh.sequence), mesh.replica
         self._micro_batch = recipe.parallel.settled.micro_batch
-        self._replica, self._num_replicas = replica, num_replicas
         self._batches = BatchMaker(
             engine.module,
             tokenizer,
@@ -68,6 +67,7 @@ class EvalRows:
                 total[0] += loss_of(engine, batch, num_labels=1)
                 total[1] += batch.num_labels
         engine.train()
+        # Over all: ranks that share tensors count alike, and are to agree on the number.
         dist.all_reduce(total)
         return float(total[0] / total[1])
 
@@ -80,9 +80,9 @@ class EvalRows:
         order = np.argsort(-self._rows.lengths, kind="stable")
         shortest = self._rows[int(order[-1])]
         filler = replace(shortest, labels=np.full_like(shortest.labels, IGNORED))
-        missing = -len(order) % (self._micro_batch * self._num_replicas)
+        missing = -len(order) % (self._micro_batch * self._replica.size)
         groups = np.pad(order, (0, missing), constant_values=-1).reshape(-1, self._micro_batch)
-        for group in groups[self._replica :: self._num_replicas]:
+        for group in groups[self._replica.rank :: self._replica.size]:
             yield [filler if index < 0 else self._rows[int(index)] for index in group]
 
 

@@ -101,9 +101,7 @@ class Trainer:
                 self.recipe,
                 self.engine,
                 tokenizer,
-                self.sequence,
-                replica=self.replica,
-                num_replicas=num_replicas,
+                self.mesh,
                 one_row=one_row,
             )
         self.evaluation = Evaluation(rows, run, self.recipe, self.plan, self.events)

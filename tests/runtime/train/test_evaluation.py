@@ -6,7 +6,7 @@ import pytest
 
 from fsft.recipes.events import EvalLoss, Step
 from fsft.runtime.run_directory import RunDirectory
-from tests.runtime.train.test_layouts import prepared, train_with, trained
+from tests.runtime.train.training import prepared, train_with, trained
 from tests.support import (
     QUESTIONS,
     TINY_RECIPE,

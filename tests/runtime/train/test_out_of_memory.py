@@ -13,7 +13,7 @@ from fsft.runtime.context import StageContext
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.launch import train as launch
 from fsft.runtime.planning import planned, smaller_layout
-from tests.runtime.train.test_layouts import prepared
+from tests.runtime.train.training import prepared
 from tests.support import TINY_RECIPE, events_of
 
 WIDE = (

@@ -10,7 +10,7 @@ from fsft.runtime.resume import require_optimizer
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.marks import latest_checkpoint
 from fsft.runtime.train.weights_only import weights_of as without_moments
-from tests.runtime.train.test_layouts import prepared, train_with, trained, weights_of
+from tests.runtime.train.training import prepared, train_with, trained, weights_of
 from tests.support import steps_in
 
 LAYOUT = ("parallel.micro_batch=4", "data.packing=false")
