@@ -6,7 +6,7 @@ from fsft.recipes.hardware.accelerators import Accelerator
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds
-from fsft.recipes.planner.work import Work, stage_work
+from fsft.recipes.planner.work import KERNELS_PER_TURN, Work, stage_work
 
 FLASH_BACKWARD = 2.9
 """Fused attention computes scores again: five products for the two of forward, at 63% of the peak
@@ -99,8 +99,13 @@ def compute_seconds(
         again,
         0.0,
     )
-    launching = _launching(work, job, layout, speeds)
+    launching = _launching(work, job, layout, speeds) * host_share(device, speeds)
     return busy._replace(waiting=max(0.0, launching - busy.seconds - exchanging))
+
+
+def host_share(device: Accelerator, speeds: Speeds) -> float:
+    """The host's time relative to that beside an A100: later devices stand in later machines."""
+    return speeds.newer_host if "float8" in device.peaks else 1.0
 
 
 def _rates(work: Work, job: Job, device: Accelerator, speeds: Speeds) -> Rates:
@@ -139,7 +144,10 @@ def _attention(work: Work, job: Job, tokens: float, rates: Rates) -> tuple[float
 def _launching(work: Work, job: Job, layout: Layout, speeds: Speeds) -> float:
     """Seconds that the host takes to launch everything."""
     again = layout.checkpointing != "none"
-    seconds = work.kernels * (1 + BACKWARD_KERNELS + again) * speeds.kernel_seconds
+    kernels = work.kernels
+    if layout.pipeline > 1:
+        kernels += layout.virtual_stages * KERNELS_PER_TURN.get(job.style.kernels.host, 0)
+    seconds = kernels * (1 + BACKWARD_KERNELS + again) * speeds.kernel_seconds
     if layout.zero == 3 and job.style.kernels.gathers == "modules":
         seconds += work.modules * (2 + again) * speeds.module_seconds
     return seconds

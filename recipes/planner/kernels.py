@@ -16,6 +16,9 @@ class Kernels:
     elementwise: Literal["eager", "fused", "compiled"] = "eager"
     """eager launches one kernel for each operation, fused has hand-written ones for norms, rotary
     positions and activations, compiled has them from torch.compile."""
+    modules: Literal["megatron-core"] | None = None
+    """Megatron-core's modules, and Transformer Engine's in them, take the host several times as
+    long as plain ones."""
     products: Literal["bfloat16", "float8"] = "bfloat16"
     gathers: Literal["modules", "layers"] = "modules"
     """What weights are gathered by under ZeRO-3: each module by Python hooks (DeepSpeed), or whole
@@ -47,3 +50,8 @@ class Kernels:
     """Memory traffic to write out one quantized weight."""
     dequantizing_kernels: int = 3
     """Launched to write out one quantized matrix."""
+
+    @property
+    def host(self) -> str:
+        """Whose launches the host's time is counted by."""
+        return self.modules or self.elementwise

@@ -158,6 +158,8 @@ def vision_bytes(job: Job) -> float:
     for layer, count in vision.stack.layers:
         kept = saved_by_layer(layer, job.style, job.method).on_one_of(1)
         scores = job.style.scores_bytes * layer.attention.num_heads * job.num_patches
+        if job.style.attention == "scores":
+            scores += pair_bytes(layer.attention, job.style, job.num_patches)
         per_patch += count * (kept + scores)
     return per_patch * job.num_patches
 

@@ -10,7 +10,7 @@ from fsft.recipes.planner.communication import (
     gradient_seconds,
     split_seconds,
 )
-from fsft.recipes.planner.compute import compute_seconds
+from fsft.recipes.planner.compute import compute_seconds, host_share
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds, fitted_speeds
@@ -87,7 +87,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
         bubble = (other + split) * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
     optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds)
-    optimizer += speeds.tensor_seconds * num_tensors(job, layout.pipeline, stage, layout.expert)
+    tensors = num_tensors(job, layout.pipeline, stage, layout.expert)
+    optimizer += tensors * speeds.tensor_seconds * host_share(cluster.accelerator, speeds)
     seconds = rounds * micro + bubble + data + optimizer + offload
 
     tokens = layout.micro_batch * job.sequence_length / layout.sequence

@@ -9,17 +9,25 @@ from fsft.recipes.planner.method import Method
 from fsft.recipes.planner.stages import layers_of_stage
 from fsft.recipes.planner.style import Style
 
-KERNELS_PER_LAYER = {"eager": 70, "fused": 30, "compiled": 20}
-"""Launched by the forward of one layer. Megatron-core 0.20 launches 45 unfused, some 30 with fused
-rotary positions and attention (counted by a dispatch mode on a CPU)."""
-KERNELS_PER_ADAPTER = 10
-KERNELS_PER_MIXTURE = {"eager": 40, "fused": 300, "compiled": 40}
-"""The same of its experts, in launches' worth of the host's time.
+KERNELS_PER_LAYER = {"eager": 70, "fused": 85, "compiled": 20, "megatron-core": 250}
+"""The host's time for the forward of one layer, in launches of plain PyTorch.
 
-Megatron-core 0.20 launches 37, and 7 for each expert, beside as many views (counted as above);
-dispatchers and Transformer Engine's modules, which take 2.7 times the host's time of PyTorch's
-(TransformerEngine issue 2053), make up the rest, of which only published runs tell: those of
-Qwen3-235B and of Moonlight take 9 ms and more for a layer."""
+Steps of models too small to keep a device busy show it. fused: 3.2 ms for forward, recomputation
+and backward, whatever the degree of tensor parallelism (288 runs with 1,024 tokens and 1,024
+elements, vTrain@f8dda84 data/ground_truth_single.csv). megatron-core: 7.0 ms for forward and
+backward beside A100s, 4.7 ms beside H100s (gpt3_mcore_* of Megatron-LM@d98e8a6
+tests/functional_tests, golden values)."""
+KERNELS_PER_LATENT = {"eager": 40, "fused": 40, "compiled": 10, "megatron-core": 200}
+"""The same of what latent attention launches more than other attention: one of the same tests,
+gpt3_mcore_te_tp2_pp2_mla; eager as a dispatch mode counts it in transformers 5.23."""
+KERNELS_PER_MIXTURE = {"eager": 40, "fused": 40, "compiled": 40, "megatron-core": 200}
+"""The same of experts and their router: tests with 4 and 8 of them, where a layer takes 11 ms
+beside A100s and 7.6 ms beside H100s; eager as counted in transformers 5.23, whose experts are one
+grouped product."""
+KERNELS_PER_TURN = {"megatron-core": 100}
+"""The same of what a chunk of a pipeline stage sends and receives for one micro batch: in the same
+tests three chunks a stage are as slow as one. DeepSpeed's pipelines show nothing of it (vTrain)."""
+KERNELS_PER_ADAPTER = 10
 TILE = 64.0
 MODULES_PER_LAYER = 12
 SCORE_BYTES = 13.0
@@ -73,7 +81,7 @@ def stage_work(job: Job, tensor: int, pipeline: int, stage: int, expert: int, sp
     if stage == 0 and shape.vision and job.num_patches:
         share = job.num_patches / job.sequence_length
         for layer, count in shape.vision.stack.layers:
-            _add_layer(work, job, layer, count, tensor, 1, split, share)
+            _add_layer(work, job, layer, count, tensor, 1, split, share, job.num_patches)
     if stage == pipeline - 1:
         work.head = 2.0 * shape.hidden * shape.vocab_size * job.logit_share / tensor
         vocabulary = shape.vocab_size / (tensor if style.vocabulary_parallel else 1)
@@ -91,8 +99,12 @@ def _add_layer(
     expert: int,
     split: bool,
     share: float = 1.0,
+    patches: int = 0,
 ) -> None:
-    """Add `count` such layers, which see `share` tokens for each token of the sequence."""
+    """Add `count` such layers, which see `share` tokens for each token of the sequence.
+
+    They are those of a vision tower where there are `patches`.
+    """
     style, method = job.style, job.method
     byte = style.compute_bytes
     attention, block = layer.attention, layer.feed_forward
@@ -106,7 +118,6 @@ def _add_layer(
         shared = block.shared.linears if block.shared else ()
         copies += [(part, routed, local, 1) for part in block.expert.linears]
         copies += [(part, 1.0, 1.0, tensor) for part in shared]
-        work.kernels += count * KERNELS_PER_MIXTURE[style.kernels.elementwise]
     else:
         copies += [(part, 1.0, 1.0, tensor) for part in block.linears]
     joined = style.kernels.joined
@@ -127,10 +138,10 @@ def _add_layer(
                 work.kernels += count * KERNELS_PER_ADAPTER
             moved = _adapter_traffic(linear, method, byte)
             work.elementwise += count * share * tokens * moved / parts
-    _add_attention(work, job, attention, count * share, tensor)
+    _add_attention(work, job, attention, count * share, tensor, patches)
     moved = _layer_traffic(layer, style, tensor, split)
     work.elementwise += count * share * moved
-    work.kernels += count * KERNELS_PER_LAYER[style.kernels.elementwise]
+    work.kernels += count * _launches(layer, style)
     work.modules += count * MODULES_PER_LAYER
     work.layers += count
 
@@ -163,6 +174,16 @@ def _tensors_of(layer: Layer, job: Job, expert: int) -> float:
     return float(len(linears) + len(norms) + biases)
 
 
+def _launches(layer: Layer, style: Style) -> float:
+    modules = style.kernels.host
+    launches = KERNELS_PER_LAYER[modules]
+    if layer.attention.latent:
+        launches += KERNELS_PER_LATENT[modules]
+    if isinstance(layer.feed_forward, Experts):
+        launches += KERNELS_PER_MIXTURE[modules]
+    return launches
+
+
 def _fullness(linear: Linear, tensor: int) -> float:
     """Speed of a product relative to one that is large in all directions.
 
@@ -179,10 +200,13 @@ def _widths(linear: Linear, tensor: int) -> tuple[float, float]:
     return float(linear.inputs), linear.outputs / tensor
 
 
-def _add_attention(work: Work, job: Job, attention: Attention, layers: float, tensor: int) -> None:
-    length = job.sample_length or job.sequence_length
+def _add_attention(
+    work: Work, job: Job, attention: Attention, layers: float, tensor: int, patches: int
+) -> None:
+    length = patches or job.sample_length or job.sequence_length
     seen = min(length, attention.window or length)
-    widths = attention.query_size + attention.output_size
+    # Every patch sees all others, a token half of them.
+    widths = (attention.query_size + attention.output_size) * (2 if patches else 1)
     work.attention += layers * widths * seen / tensor
     if job.style.kernels.attention == "scores" or attention.score_bytes:
         work.score_bytes += layers * SCORE_BYTES * attention.num_heads * length / tensor

@@ -12,7 +12,7 @@ from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
 from tests.benchmarks.planner.frameworks import network_of, style_of
-from tests.benchmarks.planner.shapes import shape_of
+from tests.benchmarks.planner.shapes import NUM_PATCHES, shape_of
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ def read_cases(path: Path) -> list[Case]:
 
 def to_case(fields: dict[str, Any]) -> Case:
     """The planner's question for one published run."""
-    num_patches = 577 if "CLIP ViT-L/14" in str(fields["hf_config"].get("vision")) else 0
+    shape = shape_of(
+        fields["hf_config"], dropout=0.1 if "dropout 0.1" in str(fields["notes"]) else 0.0
+    )
+    num_patches = NUM_PATCHES if shape.vision else 0
     job = Job(
-        shape=shape_of(
-            fields["hf_config"], dropout=0.1 if "dropout 0.1" in str(fields["notes"]) else 0.0
-        ),
+        shape=shape,
         # The language model sees the image's patches besides the text.
         sequence_length=fields["seq_len"] + num_patches,
         method=_method(fields),

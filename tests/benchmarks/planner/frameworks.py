@@ -89,11 +89,13 @@ def kernels_of(fields: dict[str, Any]) -> Kernels:
     """The kernels that a case's framework launches, as its fields and its source code tell."""
     framework = fields["framework"].lower()
     has_own_kernels = any(word in framework for word in ("megatron", "internevo"))
+    is_core = "megatron" in framework and framework != "megatron-deepspeed"
     is_gptq = "gptq" in str(fields["quant"]).lower()
     elementwise = "compiled" if fields["compile"] else "fused" if has_own_kernels else "eager"
     return Kernels(
-        attention=_attention(framework, str(fields["attention"]).lower(), str(fields["gpu"])),
+        attention=_attention(framework, fields),
         elementwise=elementwise,
+        modules="megatron-core" if is_core else None,
         products="float8" if re.match(r"(float8|fp8)", fields["precision"]) else "bfloat16",
         gathers="layers" if "fsdp" in str(fields["zero"]).lower() else "modules",
         passes="keys" if (fields["cp"] or 1) > 1 else "heads",
@@ -146,9 +148,12 @@ def _loss_bytes(fields: dict[str, Any], framework: str) -> float | None:
 
 
 def _attention(
-    framework: str, attention: str, gpu: str
+    framework: str, fields: dict[str, Any]
 ) -> Literal["flash", "flash-2", "cudnn", "scores"]:
+    attention, gpu = str(fields["attention"]).lower(), str(fields["gpu"])
     if "unfused" in attention or framework == "megatron-deepspeed":
+        return "scores"
+    if "megatron" in framework and _has_odd_heads(fields):
         return "scores"
     if "deterministic" in framework and not gpu.startswith("H"):
         # Transformer Engine then leaves cuDNN's kernels for FlashAttention, but for Hopper, whose
@@ -160,7 +165,21 @@ def _attention(
     return "cudnn" if "megatron" in framework else "flash-2"
 
 
+def _has_odd_heads(fields: dict[str, Any]) -> bool:
+    """Fused attention takes heads whose size is a multiple of 8, both cuDNN's and FlashAttention.
+
+    Transformer Engine leaves others to plain products and a softmax
+    (dot_product_attention/utils.py, get_attention_backend).
+    """
+    config = fields["hf_config"]
+    return bool((config.get("head_dim") or config["hidden"] // config["heads"]) % 8)
+
+
 def _megatron(fields: dict[str, Any]) -> Style:
+    if _has_odd_heads(fields):
+        # Of a length that is no multiple of 4, the softmax is not fused either
+        # (megatron/core/fusions/fused_softmax.py).
+        return replace(MEGATRON, attention="scores")
     scores = 2 if "unfused" in str(fields["attention"]).lower() else 0
     return replace(MEGATRON, scores_bytes=scores)
 

@@ -16,6 +16,9 @@ from fsft.recipes.models.shape import (
     Vision,
 )
 
+NUM_PATCHES = 577
+"""Of an image of 336 × 336 pixels in patches of 14 × 14, and the class."""
+
 
 def shape_of(config: dict[str, Any], *, dropout: float = 0.0) -> ModelShape:
     """`config` has hidden, layers, heads, kv_heads, ffn, vocab, and what differs from Llama."""
@@ -57,23 +60,26 @@ def shape_of(config: dict[str, Any], *, dropout: float = 0.0) -> ModelShape:
         tied=bool(config.get("tied_embeddings")),
         max_positions=None,
         num_position_parameters=int(positions[0]) * hidden if positions else 0,
-        vision=_clip_large(hidden) if "CLIP ViT-L/14" in str(config.get("vision")) else None,
+        vision=_tower(config, dense),
     )
 
 
-def _clip_large(hidden: int) -> Vision:
-    """CLIP ViT-L/14 at 336 pixels, and a projector of two layers."""
-    width, depth = 1024, 24
-    norm = Norm(width, "layer", bias=True)
-    attention = _attention({"heads": 16}, width, bias=True)
-    block = FeedForward(width, 4 * width, gated=False, bias=True, activation="gelu")
+def _tower(config: dict[str, Any], layer: Layer) -> Vision | None:
+    """The vision tower of Megatron's pretrain_vlm.py: as many layers as the language model's.
+
+    They are copies of its configuration, in spite of the name CLIP (pretrain_vlm.py@d98e8a6); the
+    memory that its tests report before the first step leaves no room for ViT-L.
+    """
+    if "pretrain_vlm" not in str(config.get("vision")):
+        return None
+    width = config["hidden"]
     return Vision(
-        Stack(((Layer(attention, block, (norm, norm)), depth),)),
+        Stack(((layer, config["layers"]),)),
         hidden=width,
         patch_size=14,
         merge=1,
-        num_other_parameters=width * (3 * 14 * 14 + 577 + 1) + 2 * norm.num_parameters,
-        num_projector_parameters=width * hidden + hidden * hidden,
+        num_other_parameters=width * (3 * 14 * 14 + NUM_PATCHES + 1) + 2 * 2 * width,
+        num_projector_parameters=2 * width * config["ffn"] + config["ffn"] + width,
         projector_input=width,
     )
 

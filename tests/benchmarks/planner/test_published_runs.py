@@ -13,6 +13,7 @@ from tests.benchmarks.planner.memory_errors import memory_errors
 from tests.benchmarks.planner.time_errors import speed_errors
 
 FILE = Path(__file__).parent / "published_runs.json"
+SMALL = Path(__file__).parent / "small_runs.json"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,13 @@ def test_no_run_that_ran_is_said_not_to_fit(cases: list[Case]) -> None:
 def test_speed_of_every_group_is_predicted(cases: list[Case], group: str, bound: float) -> None:
     errors = [abs(row.error) for row in speed_errors(cases) if row.case.group == group]
     assert statistics.median(errors) <= bound
+
+
+@pytest.mark.parametrize(("group", "bound"), [("vtrain-single", 0.1), ("megatron-ci", 0.2)])
+def test_models_too_small_for_their_devices_wait_for_the_host(group: str, bound: float) -> None:
+    rows = [row for row in speed_errors(read_cases(SMALL)) if row.case.group == group]
+    assert len(rows) > 40
+    assert statistics.median(abs(row.error) for row in rows) <= bound
 
 
 def test_predictions_are_printed_beside_what_was_measured(tmp_path: Path) -> None:

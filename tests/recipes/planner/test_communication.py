@@ -98,7 +98,7 @@ def test_the_device_does_not_wait_for_the_host_while_it_communicates() -> None:
     slow, fast = (
         plan_time(question, layout, replace(nodes(1), accelerator=device))
         for device in (
-            replace(find_accelerator("H100-80GB-SXM"), link_bandwidth=50e9),
+            replace(find_accelerator("H100-80GB-SXM"), link_bandwidth=150e9),
             find_accelerator("H100-80GB-SXM"),
         )
     )

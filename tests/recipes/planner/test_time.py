@@ -1,6 +1,7 @@
 """Seconds of one optimizer step."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -8,11 +9,17 @@ from hypothesis import strategies as st
 
 from fsft.recipes.hardware.accelerators import Accelerator, find_accelerator
 from fsft.recipes.hardware.cluster import Cluster, make_cluster
+from fsft.recipes.models.shape import Vision
+from fsft.recipes.planner.compute import host_share
 from fsft.recipes.planner.cost import plan_cost
 from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.kernels import Kernels
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.method import Method
+from fsft.recipes.planner.speeds import fitted_speeds
+from fsft.recipes.planner.style import HUGGING_FACE
 from fsft.recipes.planner.time import plan_time
+from fsft.recipes.planner.work import stage_work
 from tests.recipes.planner.jobs import JOBS, LAYOUTS, job, llama_like
 
 ROUNDING = 1 + 1e-9
@@ -102,6 +109,36 @@ def test_small_micro_batches_wait_for_the_host() -> None:
     layout = Layout(zero=0)
     short = plan_time(job(length=64), layout, cluster_for(layout, "H100"))
     assert short.launch > short.matmul
+
+
+def test_hosts_of_newer_devices_take_less_time() -> None:
+    speeds = fitted_speeds()
+    older, newer = (find_accelerator(name) for name in ("A100-80GB-SXM", "H100-80GB-SXM"))
+    assert host_share(newer, speeds) < host_share(older, speeds) == 1
+
+
+@pytest.mark.parametrize(("modules", "grows"), [("megatron-core", True), (None, False)])
+def test_chunks_of_a_stage_that_waits_for_the_host_are_sent_one_by_one(
+    modules: Literal["megatron-core"] | None, grows: bool
+) -> None:
+    kernels = Kernels(elementwise="fused", modules=modules)
+    question = replace(job(length=64), style=replace(HUGGING_FACE, kernels=kernels))
+    whole, cut = (
+        Layout(pipeline=4, gradient_accumulation=8, virtual_stages=chunks) for chunks in (1, 4)
+    )
+    one, four = (plan_time(question, layout, cluster_for(layout)) for layout in (whole, cut))
+    assert (four.launch > one.launch) == grows
+
+
+def test_every_patch_of_an_image_is_seen_by_all_others() -> None:
+    text = llama_like(layers=2)
+    tower = Vision(text.stack, 4096, 14, 1, 0, 0, 4096)
+    question = replace(job(replace(text, vision=tower), length=1024), num_patches=512)
+    with_images, alone = (
+        stage_work(asked, 1, 1, 0, 1, False).attention for asked in (question, job(text, 1024))
+    )
+    # Half as many patches as tokens, each of which sees as many others as a token's 1,024 halved.
+    assert with_images == pytest.approx(1.5 * alone)
 
 
 def test_offloading_costs_time() -> None:
