@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from fsft.recipes.models.catalogue import catalogue, find_entry, nearest_names
 from fsft.recipes.models.families import READERS
 from fsft.recipes.models.fields import Fields
 from fsft.recipes.models.shape import ModelShape
-from fsft.recipes.models.splits import splits_of
+from fsft.recipes.models.splits import with_plans
 from fsft.recipes.problems import Problem, RecipeError, in_file
 
 _MAX_BYTES = 2**24
@@ -37,7 +36,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
     fields = Fields(config)
     shape = READERS[architecture](fields)
     fields.check()
-    return replace(shape, splits=splits_of(architecture))
+    return with_plans(shape, architecture)
 
 
 def load_shape(path_or_name: str | Path) -> ModelShape:

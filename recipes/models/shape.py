@@ -213,6 +213,9 @@ class Layer:
     num_other_parameters: int = 0
     parallel: bool = False
     """Attention and feed-forward read the same tensor."""
+    whole: frozenset[str] = field(default_factory=frozenset)
+    """What the model's tensor parallel plan leaves to every rank: "attention" and "feed-forward"
+    are computed by all of them from gathered parts, "attention weights" are not even divided."""
 
     @cached_property
     def num_parameters(self) -> int:

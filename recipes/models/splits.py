@@ -1,5 +1,9 @@
 """How transformers can divide each architecture by its own plans."""
 
+from dataclasses import replace
+
+from fsft.recipes.models.shape import ModelShape, Stack
+
 
 def splits_of(architecture: str) -> frozenset[str]:
     """Which of "tensor", "pipeline" and "expert" a model's plans offer; none for remote code."""
@@ -11,6 +15,20 @@ def splits_of(architecture: str) -> frozenset[str]:
     return frozenset(splits)
 
 
+def with_plans(shape: ModelShape, architecture: str) -> ModelShape:
+    """The shape with what the model's plans offer to divide, and what they leave whole."""
+    whole = _WHOLE.get(architecture, frozenset())
+    layers = tuple((replace(layer, whole=whole), count) for layer, count in shape.stack.layers)
+    return replace(shape, splits=splits_of(architecture), stack=Stack(layers))
+
+
+_WHOLE = {
+    "deepseek_v3": frozenset({"attention", "attention weights"}),
+    "glm": frozenset({"feed-forward"}),
+    "glm4": frozenset({"feed-forward"}),
+    "phi3": frozenset({"attention", "feed-forward"}),
+}
+"""Products that hold several matrices in one are divided, but what they give is gathered."""
 _WITH_EXPERT_PLAN = frozenset({"deepseek_v2", "deepseek_v3", "mixtral", "qwen2_moe", "qwen3_moe"})
 _DIVIDED = _WITH_EXPERT_PLAN | {
     "gemma",

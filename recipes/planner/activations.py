@@ -42,6 +42,11 @@ class Saved:
         """That many of them."""
         return Saved(self.replicated * factor, self.split * factor)
 
+    @property
+    def on_all(self) -> "Saved":
+        """The same where nothing is divided."""
+        return Saved(self.replicated + self.split, 0.0)
+
     def on_one_of(self, tensor: int, *, all_split: bool = False) -> float:
         """Bytes per token on one of `tensor` ranks."""
         if all_split:
@@ -67,13 +72,16 @@ def saved_by_layer(
     if checkpointing == "selective":
         return boundary + _selected(layer, style)
     saved = _attention(layer.attention, style, method)
+    if "attention" in layer.whole:
+        saved = saved.on_all
     if layer.cross_attention:
         saved += _attention(layer.cross_attention, style, method)
     block = layer.feed_forward
     if isinstance(block, Experts):
         saved += _experts(block, style, method)
     else:
-        saved += _feed_forward(block, style, method)
+        inside = _feed_forward(block, style, method)
+        saved += inside.on_all if "feed-forward" in layer.whole else inside
     for norm in layer.norms:
         saved += _norm(norm, style, method)
     if layer.parallel:
@@ -94,6 +102,8 @@ def working_set(layer: Layer, style: Style, method: Method = FULL) -> Saved:
     gradients = Saved(
         2 * style.compute_bytes * layer.attention.hidden, 2 * style.compute_bytes * width
     )
+    if "feed-forward" in layer.whole:
+        gradients = gradients.on_all
     return saved_by_layer(layer, style, method) + gradients
 
 

@@ -86,7 +86,7 @@ def _tensor_seconds(
     """
     volume = _hidden_bytes(job, layout)
     blocks = sum(
-        count * (2 - (layout.sequence_in_tensor and _only_routes(layer)))
+        count * (_divided_blocks(layer) - (layout.sequence_in_tensor and _only_routes(layer)))
         for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
     )
     number = blocks * (2 + (layout.checkpointing == "full"))
@@ -96,7 +96,34 @@ def _tensor_seconds(
         seconds = passed / ring_speed(layout.tensor, 1, cluster, speeds)
     else:
         seconds = reduction_seconds(volume, layout.tensor, 1, cluster, speeds)
-    return number * (exposed * seconds + layout.tensor * speeds.hop_seconds)
+    gathered = sum(
+        count * _gathered_width(layer)
+        for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
+    )
+    moved = gathered * volume / job.shape.hidden * (1 - 1 / layout.tensor)
+    gathering = moved / ring_speed(layout.tensor, 1, cluster, speeds)
+    return number * (exposed * seconds + layout.tensor * speeds.hop_seconds) + gathering
+
+
+def _divided_blocks(layer: Layer) -> int:
+    """Blocks that end in a sum over the tensor ranks: attention, and what follows it."""
+    return 1 if "attention weights" in layer.whole else 2
+
+
+def _gathered_width(layer: Layer) -> float:
+    """Elements per token that ranks gather, forward and backward, where a plan leaves parts whole.
+
+    What a divided product gives is gathered; the gradient of what the next one reads is summed,
+    which passes twice as much (DeepSpeed, ScatterToTensorParallelRegion).
+    """
+    attention, block = layer.attention, layer.feed_forward
+    width = 0.0
+    if "attention" in layer.whole and "attention weights" not in layer.whole:
+        width += attention.query_size + attention.key_size + attention.value_size
+        width += 2 * attention.output_size
+    if "feed-forward" in layer.whole and not isinstance(block, Experts):
+        width += (2 if block.gated else 1) * block.width + 2 * block.width
+    return width
 
 
 def _only_routes(layer: Layer) -> bool:

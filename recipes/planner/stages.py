@@ -48,7 +48,7 @@ def stage_parameters(job: Job, tensor: int, pipeline: int, stage: int) -> StageP
     shape, method = job.shape, job.method
     dense = experts = adapters = quantized = largest = 0.0
     for layer, count in layers_of_stage(shape, pipeline, stage):
-        matrices = sum(linear.num_parameters for linear in _dense_linears(layer))
+        matrices = sum(linear.num_parameters for linear in _divided_linears(layer))
         vectors = layer.num_parameters - layer.num_expert_parameters - matrices
         on_rank = matrices / tensor + vectors
         dense += count * on_rank
@@ -221,6 +221,11 @@ def _dense_linears(layer: Layer) -> tuple[Linear, ...]:
     return tuple(found)
 
 
+def _divided_linears(layer: Layer) -> tuple[Linear, ...]:
+    held = layer.attention.linears if "attention weights" in layer.whole else ()
+    return tuple(linear for linear in _dense_linears(layer) if linear not in held)
+
+
 def _expert_linears(layer: Layer) -> tuple[Linear, ...]:
     block = layer.feed_forward
     return block.expert.linears if isinstance(block, Experts) else ()
@@ -242,8 +247,9 @@ def _adapter_parameters(method: Method, layer: Layer) -> float:
 def _kept_besides(job: Job, layer: Layer, tensor: int, all_split: bool) -> float:
     """Bytes per token that depend on the layout: scores, and inputs kept as they were gathered."""
     style, attention = job.style, layer.attention
-    kept = style.scores_bytes * attention.num_heads * job.sequence_length / tensor
-    kept += pair_bytes(attention, style, job.sequence_length) / tensor
+    kept = style.scores_bytes * attention.num_heads * job.sequence_length
+    kept += pair_bytes(attention, style, job.sequence_length)
+    kept /= 1 if "attention" in layer.whole else tensor
     if style.gathered_inputs and all_split:
         kept += 2 * style.compute_bytes * attention.hidden * (1 - 1 / tensor)
     return kept

@@ -111,7 +111,8 @@ def _add_layer(
     linears = list(attention.linears)
     if layer.cross_attention:
         linears += layer.cross_attention.linears
-    copies: list[tuple[Linear, float, float, int]] = [(part, 1.0, 1.0, tensor) for part in linears]
+    ranks = 1 if "attention weights" in layer.whole else tensor
+    copies: list[tuple[Linear, float, float, int]] = [(part, 1.0, 1.0, ranks) for part in linears]
     if isinstance(block, Experts):
         # Tensor ranks divide the tokens of an expert, not its matrices.
         local, routed = block.num_experts / max(1, expert), block.top_k / tensor
@@ -138,7 +139,8 @@ def _add_layer(
                 work.kernels += count * KERNELS_PER_ADAPTER
             moved = _adapter_traffic(linear, method, byte)
             work.elementwise += count * share * tokens * moved / parts
-    _add_attention(work, job, attention, count * share, tensor, patches)
+    ranks = 1 if "attention" in layer.whole else tensor
+    _add_attention(work, job, attention, count * share, ranks, patches)
     moved = _layer_traffic(layer, style, tensor, split)
     work.elementwise += count * share * moved
     work.kernels += count * _launches(layer, style)
@@ -228,6 +230,8 @@ def _layer_traffic(layer: Layer, style: Style, tensor: int, split: bool) -> floa
         # Two products, the turned half and a sum; one pass where it is fused.
         passes = 2 if fused else 11
         inner += passes * byte * (attention.query_size + attention.key_size)
+    if "attention" in layer.whole:
+        inner *= tensor
     if isinstance(block, Experts):
         width = block.expert.width * block.top_k
         width += block.shared.width if block.shared else 0
@@ -237,7 +241,8 @@ def _layer_traffic(layer: Layer, style: Style, tensor: int, split: bool) -> floa
     else:
         width, gated = block.width, block.gated
     # The activation reads and writes; a gate is another product of two tensors.
-    inner += ((3 if fused else 5) if gated else 2) * byte * width
+    share = tensor if "feed-forward" in layer.whole else 1
+    inner += share * ((3 if fused else 5) if gated else 2) * byte * width
     return replicated / (tensor if split else 1) + inner / tensor
 
 

@@ -66,6 +66,26 @@ def test_splits_are_those_that_the_models_plans_offer(
     assert read_shape(config).splits == {name for name, plan in plans.items() if plan}
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=1, phases=(Phase.generate,), derandomize=True)
+@given(data=st.data())
+def test_what_tensor_parallelism_leaves_whole_is_what_the_plan_says(
+    architecture: str, data: st.DataObject
+) -> None:
+    config = data.draw(small_configs(architecture))
+    plan: dict[str, str] = build(config).tp_plan or {}
+    attention = {style for name, style in plan.items() if "att" in name}
+    rest = {style for name, style in plan.items() if "mlp" in name}
+    whole = set()
+    if plan and "colwise" not in attention:
+        whole.add("attention")
+    if plan and not attention:
+        whole.add("attention weights")
+    if "colwise_gather_output" in rest:
+        whole.add("feed-forward")
+    assert {frozenset(whole)} == {layer.whole for layer, _ in read_shape(config).stack.layers}
+
+
 def test_windows_are_those_of_transformers() -> None:
     for name in ("google/gemma-2-2b", "google/gemma-3-1b-pt", "mistralai/Mistral-7B-v0.1"):
         entry = find_entry(name)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from fsft.recipes.hardware.accelerators import Accelerator, find_accelerator
 from fsft.recipes.hardware.cluster import Cluster, make_cluster
-from fsft.recipes.models.shape import Vision
+from fsft.recipes.models.shape import Stack, Vision
 from fsft.recipes.planner.compute import host_share
 from fsft.recipes.planner.cost import plan_cost
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.kernels import Kernels
 from fsft.recipes.planner.layout import Layout
+from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.method import Method
 from fsft.recipes.planner.speeds import fitted_speeds
 from fsft.recipes.planner.style import HUGGING_FACE
@@ -139,6 +140,20 @@ def test_every_patch_of_an_image_is_seen_by_all_others() -> None:
     )
     # Half as many patches as tokens, each of which sees as many others as a token's 1,024 halved.
     assert with_images == pytest.approx(1.5 * alone)
+
+
+@pytest.mark.parametrize("part", ["attention", "feed-forward", "attention weights"])
+def test_what_a_plan_leaves_whole_is_not_divided(part: str) -> None:
+    shape = llama_like()
+    ((layer, depth),) = shape.stack.layers
+    stack = Stack(((replace(layer, whole=frozenset({part})), depth),))
+    kept, whole = job(shape), job(replace(shape, stack=stack))
+    layout = Layout(tensor=8, micro_batch=2)
+    assert plan_memory(whole, layout).allocated > plan_memory(kept, layout).allocated
+    assert seconds(layout, whole) > seconds(layout, kept)
+    alone = layout._replace(tensor=1)
+    assert plan_memory(whole, alone).allocated == plan_memory(kept, alone).allocated
+    assert seconds(alone, whole) == seconds(alone, kept)
 
 
 def test_offloading_costs_time() -> None:
