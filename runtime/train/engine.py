@@ -7,14 +7,22 @@ import torch
 
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
+from fsft.runtime.train.mesh import Mesh
+from fsft.runtime.train.model_parallel import ModelParallelUnit
 from fsft.runtime.train.optimizer import make_optimizer, schedule_maker
 
 
 def make_engine(
-    model: torch.nn.Module, recipe: Recipe, total_steps: int, *, load_universal: bool = False
+    model: torch.nn.Module,
+    recipe: Recipe,
+    mesh: Mesh,
+    total_steps: int,
+    *,
+    load_universal: bool = False,
 ) -> Any:
     """The model, its optimizer and schedule, spread over all processes.
 
+    `model`: this rank's share, where the recipe divides it.
     `load_universal`: the checkpoint to come was saved in another layout, and is converted.
     """
     import deepspeed
@@ -29,16 +37,19 @@ def make_engine(
             "checkpoint": {"load_universal": load_universal},
         },
         dist_init_required=False,
+        mpu=ModelParallelUnit(mesh),
     )
     return engine
 
 
 def gradient_step(engine: Any, recipe: Recipe) -> float:
     """Update the weights from the accumulated gradients; returns their norm before clipping."""
+    from deepspeed.runtime.utils import clip_grad_norm_
+
     norm = None
     if _is_plain(recipe):
         limit = recipe.optimizer.clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(engine.module.parameters(), limit)
+        norm = clip_grad_norm_(engine.module.parameters(), limit, mpu=engine.mpu)
     engine.step()
     return float(engine.get_global_grad_norm() if norm is None else norm)
 

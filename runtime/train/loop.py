@@ -36,6 +36,7 @@ from fsft.runtime.train.model import (
 )
 from fsft.runtime.train.sequence import SequenceParallel
 from fsft.runtime.train.stop import StopRequest
+from fsft.runtime.train.tensor import divide
 from fsft.runtime.train.vision import BatchMaker
 
 
@@ -62,7 +63,7 @@ class Trainer:
         self.rows = TokenRows(run.data / "train", folders)
         parallel = self.recipe.parallel.settled
         self.mesh = Mesh.of_world(parallel)
-        self.sequence = SequenceParallel(self.mesh.sequence)
+        self.sequence = SequenceParallel(self.mesh.sequence, self.mesh.tensor)
         self.plan = make_plan(self.recipe, self.rows, self.mesh.replica.size)
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
@@ -82,9 +83,11 @@ class Trainer:
         self.num_layers = text.num_hidden_layers
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.attention_width = head_dim * text.num_attention_heads
+        divide(model, self.mesh.tensor)
         self.engine = make_engine(
             model,
             self.recipe,
+            self.mesh,
             self.total_steps,
             load_universal=needs_conversion(
                 latest_checkpoint(run.checkpoints), self.recipe, self.num_processes

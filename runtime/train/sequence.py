@@ -14,6 +14,7 @@ from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.train.batches import Batch
 from fsft.runtime.train.mesh import Axis
+from fsft.runtime.train.tensor import divides_heads
 from fsft.runtime.train.whole_rows import attention_over
 
 ATTENTION = "fsft_sequence_parallel"
@@ -25,6 +26,8 @@ class SequenceParallel:
     """What the ranks that divide rows with this one do."""
 
     axis: Axis
+    tensor: Axis
+    """Those that divide the heads before."""
 
     def share(self, batch: Batch) -> Batch:
         """Its piece of each row; what counts whole rows is kept by the first rank alone."""
@@ -67,12 +70,14 @@ class SequenceParallel:
 
         config = model.config.get_text_config()
         heads = config.num_attention_heads
+        key_value_heads = getattr(config, "num_key_value_heads", None) or heads
+        share = self.tensor.size if self.tensor.size > 1 and divides_heads(model) else 1
         divided = UlyssesSPAttentionHF(
             attn=attention_over(config._attn_implementation),
             batch_size=num_rows,
-            attn_head_count=heads,
+            attn_head_count=heads // share,
             attn_head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
-            kv_head_count=getattr(config, "num_key_value_heads", None) or heads,
+            kv_head_count=key_value_heads // share,
             num_hidden_layers=config.num_hidden_layers,
             process_group=self.axis.group,
             seq_length_is_variable=True,

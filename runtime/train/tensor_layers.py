@@ -1,0 +1,97 @@
+"""Layers of which each tensor parallel rank holds a share (https://arxiv.org/abs/1909.08053).
+
+DeepSpeed's layers cut the weights and say in checkpoints how. The sums among ranks are fsft's:
+DeepSpeed sums in place, where selective activation checkpointing still needs what was summed.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer
+from torch.nn.functional import linear
+
+
+class ColumnLinear(LinearLayer):
+    """Some of the outputs from all of the inputs; with `gather_output` all outputs in the end."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(…, in) to (…, out / ranks)."""
+        outputs = linear(shared(inputs, self.mp_group), self.weight, self.bias)
+        return gathered(outputs, self.mp_group) if self.gather_output else outputs
+
+
+class RowLinear(LinearAllreduce):
+    """All outputs, summed over ranks that have some of the inputs each."""
+
+    def __init__(self, module: torch.nn.Module, group: Any, *, whole_input: bool = False) -> None:
+        """`whole_input`: each rank is given all inputs, and takes its own."""
+        super().__init__(module, group)
+        self.whole_input = whole_input
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(…, in / ranks), or whole, to (…, out)."""
+        if self.whole_input:
+            inputs = shared(inputs, self.mp_group)
+            inputs = inputs.chunk(self.tp_world_size, dim=-1)[self.tp_index]
+        outputs = summed(linear(inputs, self.weight), self.mp_group)
+        return outputs if self.bias is None else outputs + self.bias
+
+
+def shared(value: torch.Tensor, group: Any) -> torch.Tensor:
+    """The same value, of which each rank computes a part of what follows: gradients are summed."""
+    result: torch.Tensor = _Shared.apply(value, group)
+    return result
+
+
+def summed(value: torch.Tensor, group: Any) -> torch.Tensor:
+    """The sum over ranks, from which all of them compute the same."""
+    result: torch.Tensor = _Summed.apply(value, group)
+    return result
+
+
+def gathered(value: torch.Tensor, group: Any) -> torch.Tensor:
+    """The values of all ranks behind each other in the last dimension, for all to go on with."""
+    result: torch.Tensor = _Gathered.apply(value, group)
+    return result
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, group: Any) -> torch.Tensor:
+        ctx.group = group
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return _sum(gradients[0], ctx.group), None
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, group: Any) -> torch.Tensor:
+        return _sum(value, group)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return gradients[0], None
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, group: Any) -> torch.Tensor:
+        ctx.group = group
+        parts = [torch.empty_like(value) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(parts, value.contiguous(), group=group)
+        return torch.cat(parts, dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        parts = gradients[0].chunk(dist.get_world_size(ctx.group), dim=-1)
+        return parts[dist.get_rank(ctx.group)], None
+
+
+def _sum(value: torch.Tensor, group: Any) -> torch.Tensor:
+    total = value.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total, group=group)
+    return total
