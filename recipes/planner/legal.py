@@ -11,7 +11,7 @@ def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
     return (
         _why_not_tensor(job.shape, layout.tensor, cluster)
         or _why_not_pipeline(job, layout)
-        or _why_not_sequence(job, layout.sequence)
+        or _why_not_sequence(job, layout)
         or _why_not_expert(job.shape, layout)
         or _why_not_offload(layout)
         or _why_not_batch(job, layout, cluster)
@@ -52,7 +52,8 @@ def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
     return None
 
 
-def _why_not_sequence(job: Job, sequence: int) -> str | None:
+def _why_not_sequence(job: Job, layout: Layout) -> str | None:
+    sequence, tensor = layout.sequence, layout.tensor
     if sequence == 1:
         return None
     if job.shape.encoder:
@@ -60,7 +61,11 @@ def _why_not_sequence(job: Job, sequence: int) -> str | None:
     if job.sequence_length % sequence:
         return f"{job.sequence_length} tokens cannot be divided by SP {sequence}"
     for layer, _ in job.shape.stack.layers:
-        heads, kv_heads = layer.attention.num_heads, layer.attention.num_kv_heads
+        # Tensor parallelism divides the heads first.
+        heads, kv_heads = (
+            layer.attention.num_heads // tensor,
+            layer.attention.num_kv_heads // tensor,
+        )
         if heads % sequence:
             return f"{heads} heads cannot be divided by SP {sequence}"
         if kv_heads % sequence and sequence % kv_heads:

@@ -33,7 +33,7 @@ def convert(context: StageContext) -> str:
     with replacing_folder(context.run.model) as folder:
         config = _write_config_and_tokenizer(context, folder)
         checkpoint = context.run.checkpoints / mark.tag
-        weights = checkpoint_weights(checkpoint, zero_stage=mark.zero)
+        weights = checkpoint_weights(checkpoint, mark)
         num_bytes = _write_weights(context, weights, config, folder)
     which = f"step {mark.step}"
     if context.recipe.convert.checkpoint == "best":

@@ -1,26 +1,44 @@
-"""The float32 weights in a DeepSpeed checkpoint, one tensor at a time."""
+"""The weights in a DeepSpeed checkpoint, one tensor at a time."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from fsft.runtime.train.marks import CheckpointMark
 
-def checkpoint_weights(checkpoint: Path, *, zero_stage: int) -> dict[str, Any]:
+
+def checkpoint_weights(checkpoint: Path, mark: CheckpointMark) -> dict[str, Any]:
     """Name to weight, each with shape and dtype; `.contiguous()` brings it into memory.
 
     ZeRO 1 to 3 keep float32 master weights, spread over the optimizer files of all processes;
     ZeRO 0 keeps the weights themselves in the model file.
     """
+    from fsft.runtime.train.slices import Joined
+    from fsft.runtime.train.universal import any_state
+
+    ranks = [_of_rank(checkpoint, rank, mark.zero) for rank in range(mark.tensor)]
+    if len(ranks) == 1:
+        return ranks[0]
+    saved = any_state(checkpoint)
+    return {name: Joined.of(name, [weights[name] for weights in ranks], saved) for name in ranks[0]}
+
+
+def _of_rank(checkpoint: Path, rank: int, zero_stage: int) -> dict[str, Any]:
+    """What one tensor parallel rank has of each weight."""
     import torch
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-    if zero_stage > 0:
-        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
-
+    own = f"mp_rank_{rank:02d}_"
+    if zero_stage == 0:
+        path = checkpoint / f"{own}model_states.pt"
+        state = torch.load(path, map_location="cpu", mmap=True, weights_only=False)
+        return dict(state["module"])
+    with TemporaryDirectory() as folder:
+        # DeepSpeed takes the first rank for the only one.
+        for path in checkpoint.glob(f"*{own}*"):
+            (Path(folder) / path.name.replace(own, "mp_rank_00_")).symlink_to(path.resolve())
         return dict(
             get_fp32_state_dict_from_zero_checkpoint(
-                str(checkpoint.parent), tag=checkpoint.name, lazy_mode=True
+                str(Path(folder).parent), tag=Path(folder).name, lazy_mode=True
             )
         )
-    state = torch.load(
-        checkpoint / "mp_rank_00_model_states.pt", map_location="cpu", mmap=True, weights_only=False
-    )
-    return dict(state["module"])

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from fsft.recipes.fingerprint import fingerprint
 from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Checkpoint, Recipe
+from fsft.recipes.schema import Recipe
 from fsft.runtime.train.background import Background, LaterFiles
 from fsft.runtime.train.marks import (
     CheckpointMark,
@@ -27,6 +27,7 @@ from fsft.runtime.train.publish import (
     remove_remains,
     writing_name,
 )
+from fsft.runtime.train.slices import whole_shape
 from fsft.runtime.train.universal import (
     PARAMETER_NAMES,
     load_universal,
@@ -38,9 +39,12 @@ from fsft.runtime.train.universal import (
 class Saver:
     """Saves checkpoints on all processes, in the background or not."""
 
-    def __init__(self, engine: Any, folder: Path, settings: Checkpoint) -> None:
+    def __init__(self, engine: Any, folder: Path, recipe: Recipe) -> None:
         """All processes make one at the same time."""
-        self._engine, self._folder, self._settings = engine, folder, settings
+        self._engine, self._folder = engine, folder
+        self._settings, self._layout = recipe.checkpoint, recipe.parallel.settled
+        # In bfloat16 the optimizer of ZeRO 0 keeps its state by other tensors than the weights.
+        self._is_named = self._layout.zero == 0 and recipe.model.dtype == "float32"
         # The thread that writes agrees with those of other processes apart from training.
         self._writers = dist.new_group(backend="gloo")
         self._background = Background()
@@ -73,8 +77,11 @@ class Saver:
             model=_model_of(engine),
             weights_only=weights_only,
             evaluated=evaluated,
+            tensor=self._layout.tensor,
+            pipeline=self._layout.pipeline,
+            expert=self._layout.expert,
         )
-        names = {} if zero else {PARAMETER_NAMES: parameter_names(engine)}
+        names = {PARAMETER_NAMES: parameter_names(engine)} if self._is_named else {}
         engine.checkpoint_engine = files = LaterFiles(
             copied=self._settings.background, weights_only=weights_only
         )
@@ -107,7 +114,7 @@ class Saver:
 def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int) -> int:
     """Load the newest whole checkpoint, if there is one; returns its step, else 0.
 
-    One that was saved by another number of processes or at another ZeRO stage is converted first.
+    One that was saved in another layout is converted first.
     Damaged ones after it are deleted. Raises Refused where none is whole, where it holds weights
     alone or another model, and where it was trained with another global batch.
     """
@@ -139,29 +146,29 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
     if not needs_conversion(mark, recipe, dist.get_world_size()):
         engine.load_checkpoint(str(folder), tag=mark.tag)
         return mark.step
-    zero = recipe.parallel.settled.zero
-    if recipe.model.dtype == "bfloat16" and 0 in (zero, mark.zero):
+    settled = recipe.parallel.settled
+    if recipe.model.dtype == "bfloat16" and 0 in (settled.zero, mark.zero):
         raise Refused(
             Problem(
                 file=str(folder / mark.tag),
-                reason=f"was saved at ZeRO {mark.zero}, and in bfloat16 ZeRO 0 shares its "
-                "checkpoints with no other stage.",
-                example=f"--set parallel.zero={mark.zero}",
+                reason=f"was saved at ZeRO {mark.zero} with tensor {mark.tensor}, and in bfloat16 "
+                "ZeRO 0 shares its checkpoints with no other layout.",
+                example=f"--set parallel.zero={mark.zero} --set parallel.tensor={mark.tensor}",
             )
         )
-    with _converted(folder, mark) as universal:
+    with _converted(folder, mark, settled.tensor) as universal:
         load_universal(engine, universal)
     return mark.step
 
 
 @contextmanager
-def _converted(folder: Path, mark: CheckpointMark) -> Iterator[Path]:
-    """The checkpoint in universal format, for as long as it is loaded."""
+def _converted(folder: Path, mark: CheckpointMark, tensor: int) -> Iterator[Path]:
+    """The checkpoint in universal format for `tensor` ranks, for as long as it is loaded."""
     scratch = folder / ".universal"
     universal = scratch / mark.tag
     if dist.get_rank() == 0:
         shutil.rmtree(scratch, ignore_errors=True)
-        to_universal(folder / mark.tag, universal, zero_stage=mark.zero)
+        to_universal(folder / mark.tag, universal, zero_stage=mark.zero, tensor=tensor)
     dist.barrier()
     yield universal
     dist.barrier()
@@ -170,6 +177,4 @@ def _converted(folder: Path, mark: CheckpointMark) -> Iterator[Path]:
 
 
 def _model_of(engine: Any) -> str:
-    # At ZeRO 3 a parameter is empty, and tells its shape apart.
-    shapes = {n: list(getattr(p, "ds_shape", p.shape)) for n, p in engine.module.named_parameters()}
-    return fingerprint(shapes)
+    return fingerprint({n: list(whole_shape(p)) for n, p in engine.module.named_parameters()})

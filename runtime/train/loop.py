@@ -108,7 +108,7 @@ class Trainer:
                 one_row=one_row,
             )
         self.evaluation = Evaluation(rows, run, self.recipe, self.plan, self.events)
-        self.saver = Saver(self.engine, run.checkpoints, self.recipe.checkpoint)
+        self.saver = Saver(self.engine, run.checkpoints, self.recipe)
 
     def train(self, stop: StopRequest, whereabouts: Whereabouts) -> None:
         """All steps that are left; ends early, with a checkpoint, when asked to stop."""

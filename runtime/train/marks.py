@@ -43,6 +43,12 @@ class CheckpointMark:
     """Rows of each step before it."""
     model: str
     """A fingerprint of the names and shapes of its parameters."""
+    tensor: int = 1
+    """Ranks that divide each weight."""
+    pipeline: int = 1
+    """Stages of layers."""
+    expert: int = 1
+    """Ranks that divide the experts of a layer."""
     files: dict[str, int] = field(default_factory=dict)
     """The bytes of each file."""
     weights_only: bool = False
@@ -126,9 +132,14 @@ def needs_conversion(mark: CheckpointMark | None, recipe: Recipe, num_processes:
     """Whether a checkpoint was saved in a layout that the run's engine does not load as it is."""
     if mark is None:
         return False
-    zero = recipe.parallel.settled.zero
-    # Without ZeRO each process holds all, and any number of them loads it.
-    return mark.zero != zero or (zero > 0 and mark.num_processes != num_processes)
+    settled = recipe.parallel.settled
+    if any(getattr(mark, name) != getattr(settled, name) for name in _LAYOUT):
+        return True
+    # Without ZeRO each replica holds all, and any number of them loads it.
+    return settled.zero > 0 and mark.num_processes != num_processes
+
+
+_LAYOUT = ("zero", "tensor", "pipeline", "expert")
 
 
 def other_global_batch(

@@ -13,7 +13,14 @@ from torch import nn
 from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.train.mesh import Axis
-from fsft.runtime.train.tensor_layers import ColumnLinear, RowLinear, shared, summed
+from fsft.runtime.train.slices import note_slices
+from fsft.runtime.train.tensor_layers import (
+    ColumnLinear,
+    RowLinear,
+    VocabularyEmbedding,
+    shared,
+    summed,
+)
 
 
 def divide(model: Any, axis: Axis) -> None:
@@ -24,19 +31,14 @@ def divide(model: Any, axis: Axis) -> None:
     """
     if axis.size == 1:
         return
-    from deepspeed.checkpoint.constants import UNIVERSAL_CHECKPOINT_INFO
-    from deepspeed.module_inject.layers import (
-        collect_autotp_universal_checkpoint_info,
-        set_autotp_mode,
-    )
+    from deepspeed.module_inject.layers import set_autotp_mode
 
     set_autotp_mode(training=True)
     _require_plan(model, axis.size)
     for name, (module, style) in _planned(model).items():
         model.set_submodule(name, _STYLES[style](module, axis, model.config.get_text_config()))
     _divide_vocabulary(model, axis)
-    # How the parts make a whole, for checkpoints that other layouts load.
-    setattr(model, UNIVERSAL_CHECKPOINT_INFO, collect_autotp_universal_checkpoint_info(model))
+    note_slices(model)
 
 
 def divides_heads(model: Any) -> bool:
@@ -48,7 +50,7 @@ def _planned(model: Any) -> dict[str, tuple[Any, str]]:
     """The modules between the model's ends that its plan names, and what it says of each."""
     from transformers.distributed.parallel_utils import replace_layer_number_by_wildcard
 
-    plan = model.tp_plan or {}
+    plan = {**(model.tp_plan or {}), **_SHARED_EXPERT}
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     planned = (
         (name, module, plan.get(replace_layer_number_by_wildcard(name)))
@@ -56,6 +58,14 @@ def _planned(model: Any) -> dict[str, tuple[Any, str]]:
         if module not in ends
     )
     return {name: (module, style) for name, module, style in planned if style}
+
+
+_SHARED_EXPERT = {
+    "model.layers.*.mlp.shared_expert.gate_proj": "colwise",
+    "model.layers.*.mlp.shared_expert.up_proj": "colwise",
+    "model.layers.*.mlp.shared_expert.down_proj": "rowwise",
+}
+"""Of Qwen's mixtures, whose plans leave it out."""
 
 
 def _require_plan(model: Any, size: int) -> None:
@@ -88,14 +98,14 @@ def _refused(reason: str) -> Refused:
 
 def _divide_vocabulary(model: Any, axis: Axis) -> None:
     """Give each rank some rows of the embedding and the output projection, and of the loss."""
-    from deepspeed.module_inject.layers import VocabParallelEmbedding, VocabParallelLinear
+    from deepspeed.module_inject.layers import VocabParallelLinear
     from deepspeed.sequence.cross_entropy import configure_vocab_parallel_loss
 
     names = {module: name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     is_tied = embedding.weight is head.weight
     own_head = VocabParallelLinear(head, axis.group)
-    own_embedding = VocabParallelEmbedding(
+    own_embedding = VocabularyEmbedding(
         embedding, axis.group, tied_vocab_parallel_linear=own_head if is_tied else None
     )
     model.set_submodule(names[head], own_head)

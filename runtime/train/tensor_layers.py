@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer
+from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, VocabParallelEmbedding
 from torch.nn.functional import linear
 
 
@@ -36,6 +36,16 @@ class RowLinear(LinearAllreduce):
             inputs = inputs.chunk(self.tp_world_size, dim=-1)[self.tp_index]
         outputs = summed(linear(inputs, self.weight), self.mp_group)
         return outputs if self.bias is None else outputs + self.bias
+
+
+class VocabularyEmbedding(VocabParallelEmbedding):
+    """The rows of some tokens; also where they are scaled after, as Gemma does."""
+
+    @staticmethod
+    def validate_embedding(module: torch.nn.Module) -> None:
+        """DeepSpeed knows the scale of one Gemma; it is a buffer of this name in all of them."""
+        if not hasattr(module, "embed_scale"):
+            VocabParallelEmbedding.validate_embedding(module)
 
 
 def shared(value: torch.Tensor, group: Any) -> torch.Tensor:

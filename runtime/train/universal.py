@@ -4,21 +4,27 @@ DeepSpeed's own converter leaves out what another stage needs; that is added her
 parameter holds its weight and moments whole, in float32: 12 bytes a parameter.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from fsft.runtime.train.slices import Joined, own_slice
 
 PARAMETER_NAMES = "parameter_names"
 """In a checkpoint of ZeRO 0: names in the optimizer's order, which it keeps its state by."""
 
 
-def to_universal(checkpoint: Path, target: Path, *, zero_stage: int) -> None:
-    """Write the checkpoint, saved at `zero_stage`, into the folder `target` in universal format."""
+def to_universal(checkpoint: Path, target: Path, *, zero_stage: int, tensor: int = 1) -> None:
+    """Write the checkpoint, saved at `zero_stage`, into the folder `target` in universal format.
+
+    `tensor`: the tensor parallel ranks that are to load it.
+    """
     if zero_stage == 0:
         step, groups = _from_whole(checkpoint, target)
     else:
         step, groups = _from_shards(checkpoint, target)
-    _complete(checkpoint, target, step, groups)
+    _complete(checkpoint, target, step, groups, tensor)
 
 
 def load_universal(engine: Any, folder: Path) -> None:
@@ -37,6 +43,11 @@ def load_universal(engine: Any, folder: Path) -> None:
         state["step"] = state["step"].clone()
 
 
+def any_state(checkpoint: Path) -> dict[str, Any]:
+    """What some process saved besides the optimizer."""
+    return _load(next(checkpoint.glob("*_model_states.pt")), mapped=True)  # type: ignore[no-any-return]
+
+
 def parameter_names(engine: Any) -> list[str]:
     """The names of an engine's parameters in the order of its optimizer, of ZeRO 0."""
     names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
@@ -44,19 +55,27 @@ def parameter_names(engine: Any) -> list[str]:
 
 
 _STATES = ("fp32", "exp_avg", "exp_avg_sq")
-# Stages 0 to 2 look for the one, stage 3 for the other.
-_PROGRESS_FILES = ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_model_states.pt")
+
+
+def _progress_files(tensor: int) -> Iterator[str]:
+    """For each tensor parallel rank what stages 0 to 2 look for, and what stage 3 does."""
+    for rank in range(tensor):
+        yield f"mp_rank_{rank:02d}_model_states.pt"
+        yield f"zero_pp_rank_0_mp_rank_{rank:02d}_model_states.pt"
 
 
 def _from_whole(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, Any]]]:
     """Convert ZeRO 0; returns the optimizer's step and its parameter groups."""
-    saved = _load(checkpoint / _PROGRESS_FILES[0])
-    optimizer = saved["optimizer"]
-    for index, name in enumerate(saved[PARAMETER_NAMES]):
-        state = optimizer["state"][index]
-        for key, value in [("fp32", saved["module"][name]), *((k, state[k]) for k in _STATES[1:])]:
-            _save({"param": value.float().clone()}, target / "zero" / name / f"{key}.pt")
-    return optimizer["state"][0]["step"], optimizer["param_groups"]
+    paths = sorted(checkpoint.glob("mp_rank_*_model_states.pt"))
+    saved = [_load(path, mapped=True) for path in paths]
+    optimizers = [state["optimizer"] for state in saved]
+    for index, name in enumerate(saved[0][PARAMETER_NAMES]):
+        parts = {"fp32": [state["module"][name] for state in saved]}
+        parts |= {key: [each["state"][index][key] for each in optimizers] for key in _STATES[1:]}
+        for key, slices in parts.items():
+            value = Joined.of(name, slices, saved[0]).contiguous().float().clone()
+            _save({"param": value}, target / "zero" / name / f"{key}.pt")
+    return optimizers[0]["state"][0]["step"], optimizers[0]["param_groups"]
 
 
 def _from_shards(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, Any]]]:
@@ -83,7 +102,9 @@ def _from_shards(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, An
     return optimizer["optimizer_state_dict"]["state"][0]["step"], groups
 
 
-def _complete(checkpoint: Path, target: Path, step: Any, groups: list[dict[str, Any]]) -> None:
+def _complete(
+    checkpoint: Path, target: Path, step: Any, groups: list[dict[str, Any]], tensor: int
+) -> None:
     """Add what each stage wants to find: the step in its place, groups, and the schedule."""
     from deepspeed import __version__
 
@@ -101,9 +122,9 @@ def _complete(checkpoint: Path, target: Path, step: Any, groups: list[dict[str, 
         },
         target / "zero" / "optimizer_state.pt",
     )
-    progress = _load(next(checkpoint.glob("*_model_states.pt")))
+    progress = any_state(checkpoint)
     progress = {key: value for key, value in progress.items() if key not in _ELSEWHERE}
-    for name in _PROGRESS_FILES:
+    for name in _progress_files(tensor):
         _save({**progress, "module": {}, "optimizer": None}, target / name)
 
 
@@ -114,16 +135,18 @@ def _load_into_plain(engine: Any, folder: Path) -> None:
     """ZeRO 0 in float32, which DeepSpeed does not load this format into."""
     import torch
 
+    rank = engine.mpu.get_tensor_model_parallel_rank()
     for name, parameter in engine.module.named_parameters():
         parts = folder / "zero" / name
-        states = {key: _load(parts / f"{key}.pt")["param"] for key in _STATES}
+        wholes = {key: _load(parts / f"{key}.pt")["param"] for key in _STATES}
+        states = {key: own_slice(parameter, whole, rank) for key, whole in wholes.items()}
         with torch.no_grad():
-            parameter.copy_(states.pop("fp32").view_as(parameter))
+            parameter.copy_(states.pop("fp32"))
         engine.optimizer.state[parameter] = {
             "step": _load(parts / "step.pt").clone(),
-            **{key: value.view_as(parameter).to(parameter) for key, value in states.items()},
+            **{key: value.to(parameter, copy=True) for key, value in states.items()},
         }
-    progress = _load(folder / _PROGRESS_FILES[0])
+    progress = _load(folder / next(_progress_files(1)))
     engine.lr_scheduler.load_state_dict(progress["lr_scheduler"])
     for group, rate in zip(
         engine.optimizer.param_groups, engine.lr_scheduler.get_last_lr(), strict=True
@@ -133,10 +156,10 @@ def _load_into_plain(engine: Any, folder: Path) -> None:
     engine.global_samples = progress["global_samples"]
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, *, mapped: bool = False) -> Any:
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=False)
+    return torch.load(path, map_location="cpu", mmap=mapped, weights_only=False)
 
 
 def _save(value: Any, path: Path) -> None:

@@ -70,7 +70,7 @@ def final_weights(run: Path) -> dict[str, torch.Tensor]:
     checkpoints = run / "checkpoints"
     mark = latest_checkpoint(checkpoints)
     assert mark
-    weights = checkpoint_weights(checkpoints / mark.tag, zero_stage=1)
+    weights = checkpoint_weights(checkpoints / mark.tag, mark)
     return {name: weight.contiguous() for name, weight in weights.items()}
 
 

@@ -69,7 +69,7 @@ def test_the_best_checkpoint_is_kept_and_converted(folder: Path) -> None:
     assert kept == [best.step + 6, best.step + 4, best.step]
     summary = run.finished_stages()["convert"].summary
     assert f"step {best.step}, the lowest eval loss" in summary
-    expected = checkpoint_weights(run.checkpoints / best.tag, zero_stage=1)
+    expected = checkpoint_weights(run.checkpoints / best.tag, best)
     converted = load_file(run.model / "model.safetensors")
     assert converted
     for name, weight in converted.items():

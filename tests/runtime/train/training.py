@@ -66,7 +66,7 @@ def weights_of(run: RunDirectory) -> dict[str, torch.Tensor]:
     """The float32 weights of the newest checkpoint."""
     mark = latest_checkpoint(run.checkpoints)
     assert mark
-    weights = checkpoint_weights(run.checkpoints / mark.tag, zero_stage=mark.zero)
+    weights = checkpoint_weights(run.checkpoints / mark.tag, mark)
     return {name: weight.contiguous().float() for name, weight in weights.items()}
 
 
