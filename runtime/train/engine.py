@@ -68,8 +68,9 @@ def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
 
 
 def _is_plain(recipe: Recipe) -> bool:
-    """Float32 without ZeRO: every process holds the whole averaged gradient until the step.
+    """Without ZeRO every process holds all averaged gradients of its weights until the step.
 
-    There DeepSpeed clips by a norm that it does not tell, so fsft clips instead.
+    There DeepSpeed clips by a norm that it does not tell in float32, and in bfloat16 takes from
+    the first tensor parallel rank alone; so fsft clips instead.
     """
-    return recipe.parallel.settled.zero == 0 and recipe.model.dtype == "float32"
+    return recipe.parallel.settled.zero == 0

@@ -79,11 +79,11 @@ class _Shared(torch.autograd.Function):
 
 class _Summed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: torch.Tensor, group: Any) -> torch.Tensor:
+    def forward(_: Any, value: torch.Tensor, group: Any) -> torch.Tensor:
         return _sum(value, group)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+    def backward(_: Any, *gradients: torch.Tensor) -> Any:
         return gradients[0], None
 
 

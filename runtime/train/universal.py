@@ -32,6 +32,10 @@ def load_universal(engine: Any, folder: Path) -> None:
     if engine.zero_optimization_stage() == 0:
         _load_into_plain(engine, folder)
         return
+    from deepspeed.utils import groups
+
+    # Stage 3 looks for the group there and not at the engine's mpu.
+    groups._TENSOR_MODEL_PARALLEL_GROUP = engine.mpu.get_tensor_model_parallel_group()
     optimizer = engine.optimizer
     decays = [group["weight_decay"] for group in optimizer.param_groups]
     engine.load_checkpoint(str(folder.parent), tag=folder.name)
@@ -124,8 +128,11 @@ def _complete(
     )
     progress = any_state(checkpoint)
     progress = {key: value for key, value in progress.items() if key not in _ELSEWHERE}
+    for copied in target.glob("*_model_states.pt"):
+        copied.unlink()
     for name in _progress_files(tensor):
-        _save({**progress, "module": {}, "optimizer": None}, target / name)
+        state = {**progress, "module": {}, "optimizer": None, "mp_world_size": tensor}
+        _save(state, target / name)
 
 
 _ELSEWHERE = ("module", "optimizer", "param_shapes", PARAMETER_NAMES)
