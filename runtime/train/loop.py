@@ -63,13 +63,14 @@ class Trainer:
         self.rows = TokenRows(run.data / "train", folders)
         parallel = self.recipe.parallel.settled
         self.mesh = Mesh.of_world(parallel)
-        self.sequence = SequenceParallel(self.mesh.sequence, self.mesh.tensor)
+        self.sequence = SequenceParallel(self.mesh.sequence)
         self.plan = make_plan(self.recipe, self.rows, self.mesh.replica.size)
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
         model = build_model(self.recipe, tokenizer, accelerator)
         one_row = "flash" in attention_kernel(self.recipe.model, accelerator)
-        self.sequence.divide(model, num_rows=1 if one_row else parallel.micro_batch)
+        num_rows = 1 if one_row else parallel.micro_batch
+        self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.batches = BatchMaker(
             model,
             tokenizer,

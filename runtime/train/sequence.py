@@ -26,8 +26,6 @@ class SequenceParallel:
     """What the ranks that divide rows with this one do."""
 
     axis: Axis
-    tensor: Axis
-    """Those that divide the heads before."""
 
     def share(self, batch: Batch) -> Batch:
         """Its piece of each row; what counts whole rows is kept by the first rank alone."""
@@ -53,10 +51,11 @@ class SequenceParallel:
     def _piece(self, whole: torch.Tensor) -> torch.Tensor:
         return whole.chunk(self.axis.size, dim=-1)[self.axis.rank]
 
-    def divide(self, model: Any, num_rows: int) -> None:
+    def divide(self, model: Any, num_rows: int, tensor: Axis) -> None:
         """Let the attention of a transformers model see whole rows.
 
-        `num_rows`: rows of a micro batch. Raises Refused for a model with an attention of its own.
+        `num_rows`: rows of a micro batch. `tensor`: the ranks that divide the heads before. Raises
+        Refused for a model with an attention of its own.
         """
         if self.axis.size == 1:
             return
@@ -71,7 +70,7 @@ class SequenceParallel:
         config = model.config.get_text_config()
         heads = config.num_attention_heads
         key_value_heads = getattr(config, "num_key_value_heads", None) or heads
-        share = self.tensor.size if self.tensor.size > 1 and divides_heads(model) else 1
+        share = tensor.size if divides_heads(model) else 1
         divided = UlyssesSPAttentionHF(
             attn=attention_over(config._attn_implementation),
             batch_size=num_rows,

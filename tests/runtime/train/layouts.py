@@ -61,6 +61,9 @@ LAYOUTS = (
     *(Layout(zero, data=4) for zero in range(4)),
     *(Layout(zero, sequence=2) for zero in range(4)),
     *(Layout(zero, sequence=2, data=2) for zero in range(4)),
+    *(Layout(zero, tensor=2) for zero in range(4)),
+    *(Layout(zero, tensor=2, data=2) for zero in range(4)),
+    *(Layout(zero, tensor=2, sequence=2) for zero in range(4)),
     Layout(0, sequence=4),
     Layout(3, sequence=4),
 )
