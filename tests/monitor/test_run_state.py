@@ -1,14 +1,17 @@
 """What a run's folder tells besides its events."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from fsft.recipes.events import EvalLoss
 from fsft.recipes.lock import Expected, expected_of
 from fsft.recipes.problems import Refused
 from fsft.recipes.run_files import RunFiles
 from fsft.wizard.monitor.run_state import find_run, is_alive, log_tail
+from tests.support import fsft
 
 NOBODY = 2**22 + 1
 """More than Linux gives to any process."""
@@ -60,3 +63,12 @@ def test_the_log_of_the_first_process_goes_before_those_of_others(tmp_path: Path
     (run.logs / "rank-0.log").write_text("".join(f"line {n}\n" for n in range(9)))
     (run.logs / "rank-1.log").write_text("other\n")
     assert log_tail(run, 2) == ("rank-0.log", ["line 7", "line 8"])
+
+
+def test_the_eval_loss_is_told_to_programs(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    loss = EvalLoss(step=2, loss=1.25, is_best=True, seconds=0.5)
+    run.events_file.write_text(loss.model_dump_json() + "\n")
+    told = json.loads(fsft("watch", run.path, "--json", cwd=tmp_path).stdout)
+    assert told["eval_loss"] == told["best"]
+    assert (told["best"]["step"], told["best"]["loss"]) == (2, 1.25)
