@@ -44,7 +44,10 @@ def train(context: StageContext) -> str:
 
 
 def _early_words(run: RunDirectory) -> str:
-    best = [e for e in read_events(run.events_file) if isinstance(e, EvalLoss) and e.is_best][-1]
+    told = (event for event in read_events(run.events_file) if isinstance(event, EvalLoss))
+    *_, best = (None, *(event for event in told if event.is_best))
+    if best is None:
+        return ", ended early: no eval loss is a number"
     return f", ended early: the eval loss was lowest after step {best.step} ({best.loss:.4f})"
 
 

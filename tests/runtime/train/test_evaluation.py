@@ -106,17 +106,20 @@ def test_looking_at_eval_data_draws_no_random_numbers_of_training(
     assert len(eval_losses(other)) == 2
 
 
-def test_what_was_due_at_a_stop_is_looked_at_when_training_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("zero", "num_processes"), [(1, 1), pytest.param(3, 2, marks=SLOW)])
+def test_what_was_due_at_a_stop_is_looked_at_when_training_goes_on(
+    tmp_path: Path, zero: int, num_processes: int
+) -> None:
     run = prepared(
         tmp_path / "run",
-        *("data.packing=false", "evaluate.every=1"),
+        *("data.packing=false", "evaluate.every=1", f"parallel.zero={zero}"),
         write_recipe=write_recipe_with_eval,
     )
     run.stop_file.touch()
-    train_with(run, 1)
+    train_with(run, num_processes)
     assert not eval_losses(run)
     run.stop_file.unlink()
-    train_with(run, 1)
+    train_with(run, num_processes)
     told = [event for event in events_of(run.path) if isinstance(event, EvalLoss | Step)]
     assert [event.step for event in told] == [1, 1, 2, 2, 3, 3]
     assert [event.event for event in told] == ["step", "eval_loss"] * 3
