@@ -13,7 +13,10 @@ from fsft.runtime.train.weights_only import weights_of as without_moments
 from tests.runtime.train.training import prepared, train_with, trained, weights_of
 from tests.support import steps_in
 
-LAYOUT = ("parallel.micro_batch=4", "data.packing=false")
+LAYOUT = (
+    *("parallel.micro_batch=4", "data.packing=false"),
+    "model.config.tie_word_embeddings=false",
+)
 SLOW = pytest.mark.slow
 
 
@@ -23,11 +26,14 @@ def num_bytes(run: RunDirectory) -> int:
     return sum(size for name, size in mark.files.items() if name.endswith(".pt"))
 
 
-@pytest.mark.parametrize("zero", [1, *(pytest.param(zero, marks=SLOW) for zero in (0, 2, 3))])
+@pytest.mark.parametrize(
+    ("zero", "tensor"),
+    [(1, 1), *(pytest.param(*other, marks=SLOW) for other in ((0, 1), (2, 1), (3, 1), (1, 2)))],
+)
 def test_weights_alone_are_those_of_a_whole_checkpoint_and_much_smaller(
-    tmp_path: Path, zero: int
+    tmp_path: Path, zero: int, tensor: int
 ) -> None:
-    layout = (*LAYOUT, f"parallel.zero={zero}")
+    layout = (*LAYOUT, f"parallel.zero={zero}", f"parallel.tensor={tensor}")
     run = trained(tmp_path / "run", *layout, "checkpoint.weights_only=true", num_processes=2)
     whole = trained(tmp_path / "whole", *layout, num_processes=2)
     expected, found = weights_of(whole), weights_of(run)
