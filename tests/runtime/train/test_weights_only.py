@@ -51,6 +51,7 @@ def test_weights_alone_are_those_of_a_whole_checkpoint_and_much_smaller(
         require_optimizer(longer)
 
 
+@SLOW
 def test_a_stop_saves_all_that_is_needed_to_go_on(tmp_path: Path) -> None:
     run = prepared(tmp_path / "run", *LAYOUT, "checkpoint.weights_only=true")
     run.stop_file.touch()
