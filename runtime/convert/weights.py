@@ -14,13 +14,16 @@ def checkpoint_weights(checkpoint: Path, mark: CheckpointMark) -> dict[str, Any]
     ZeRO 0 keeps the weights themselves in the model file.
     """
     from fsft.runtime.train.slices import Joined
-    from fsft.runtime.train.universal import any_state
+    from fsft.runtime.train.universal import first_state
 
     ranks = [_of_rank(checkpoint, rank, mark.zero) for rank in range(mark.tensor)]
     if len(ranks) == 1:
         return ranks[0]
-    saved = any_state(checkpoint)
-    return {name: Joined.of(name, [weights[name] for weights in ranks], saved) for name in ranks[0]}
+    saved = first_state(checkpoint)
+    # Only the first process knows the other names of tied weights.
+    first_names = saved["shared_params"] or {}
+    slices = {name: [own[first_names.get(name, name)] for own in ranks] for name in ranks[0]}
+    return {name: Joined.of(name, each, saved) for name, each in slices.items()}
 
 
 def _of_rank(checkpoint: Path, rank: int, zero_stage: int) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def note_slices(model: Any) -> None:
     from deepspeed.module_inject.layers import collect_autotp_universal_checkpoint_info
 
     info = collect_autotp_universal_checkpoint_info(model)
-    notes, first_names = info[AFFINE_MAP][AFFINE_MAP_PARAMS], {}
+    notes = info[AFFINE_MAP][AFFINE_MAP_PARAMS]
+    first_names: dict[Any, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         # A tied weight is saved under all of its names.
         first = first_names.setdefault(parameter, name)
@@ -77,12 +78,12 @@ class Joined:
     @property
     def dtype(self) -> torch.dtype:
         """Of all slices."""
-        return self.slices[0].dtype  # type: ignore[no-any-return]
+        return self.slices[0].dtype
 
     def contiguous(self) -> torch.Tensor:
         """The whole, in memory."""
         if self.layout is None:
-            return self.slices[0].contiguous()  # type: ignore[no-any-return]
+            return self.slices[0].contiguous()
         slices = {rank: each.contiguous() for rank, each in enumerate(self.slices)}
         whole: torch.Tensor = self.layout.rebuild(slices)
         return whole.view(self.shape)

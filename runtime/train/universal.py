@@ -47,9 +47,10 @@ def load_universal(engine: Any, folder: Path) -> None:
         state["step"] = state["step"].clone()
 
 
-def any_state(checkpoint: Path) -> dict[str, Any]:
-    """What some process saved besides the optimizer."""
-    return _load(next(checkpoint.glob("*_model_states.pt")), mapped=True)  # type: ignore[no-any-return]
+def first_state(checkpoint: Path) -> dict[str, Any]:
+    """What the first process saved besides the optimizer."""
+    state: dict[str, Any] = _load(min(checkpoint.glob("*_model_states.pt")), mapped=True)
+    return state
 
 
 def parameter_names(engine: Any) -> list[str]:
@@ -126,7 +127,7 @@ def _complete(
         },
         target / "zero" / "optimizer_state.pt",
     )
-    progress = any_state(checkpoint)
+    progress = first_state(checkpoint)
     progress = {key: value for key, value in progress.items() if key not in _ELSEWHERE}
     for copied in target.glob("*_model_states.pt"):
         copied.unlink()

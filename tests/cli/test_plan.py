@@ -163,9 +163,21 @@ def test_an_accelerator_that_is_not_here_is_refused(tmp_path: Path) -> None:
             ("parallel.sequence=2", "data.sequence_length=97"),
             "97 tokens cannot be divided by SP 2",
         ),
+        (
+            ("parallel.tensor=2", "model.config.num_key_value_heads=1"),
+            "1 key-value heads cannot be divided by TP 2",
+        ),
+        (
+            ("parallel.tensor=2", 'model.config.model_type="gpt2"'),
+            "gpt2 has no tensor parallel plan",
+        ),
+        (
+            ("parallel.tensor=2", "hardware.nodes=2", "hardware.devices_per_node=1"),
+            "TP 2 does not stay inside a node of 1",
+        ),
     ],
 )
-def test_rows_that_cannot_be_divided_among_processes_are_refused(
+def test_what_cannot_be_divided_among_processes_is_refused(
     tmp_path: Path, settings: tuple[str, ...], reason: str
 ) -> None:
     recipe = write_tiny_recipe(tmp_path)
