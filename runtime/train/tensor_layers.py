@@ -5,6 +5,7 @@ DeepSpeed sums in place, where selective activation checkpointing still needs wh
 """
 
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 import torch.distributed as dist
@@ -17,7 +18,7 @@ class ColumnLinear(LinearLayer):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(…, in) to (…, out / ranks)."""
-        outputs = linear(shared(inputs, self.mp_group), self.weight, self.bias)
+        outputs = linear(_last_shared(inputs, self.mp_group), self.weight, self.bias)
         return gathered(outputs, self.mp_group) if self.gather_output else outputs
 
 
@@ -48,6 +49,29 @@ class VocabularyEmbedding(VocabParallelEmbedding):
             VocabParallelEmbedding.validate_embedding(module)
 
 
+class _LastShared:
+    """Queries, keys and values are computed of one input: its gradients are summed together."""
+
+    def __init__(self) -> None:
+        self._value: ReferenceType[torch.Tensor] | None = None
+        self._result: torch.Tensor | None = None
+
+    def __call__(self, value: torch.Tensor, group: Any) -> torch.Tensor:
+        """As `shared`, and the same again for the same value."""
+        if not (torch.is_grad_enabled() and value.requires_grad):
+            return value
+        if self._result is None or self._value is None or self._value() is not value:
+            # With the value goes the result, and the graph that it holds.
+            self._value, self._result = ref(value, self._forget), shared(value, group)
+        return self._result
+
+    def _forget(self, _: ReferenceType[torch.Tensor]) -> None:
+        self._value = self._result = None
+
+
+_last_shared = _LastShared()
+
+
 def shared(value: torch.Tensor, group: Any) -> torch.Tensor:
     """The same value, of which each rank computes a part of what follows: gradients are summed."""
     result: torch.Tensor = _Shared.apply(value, group)
@@ -70,7 +94,7 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, group: Any) -> torch.Tensor:
         ctx.group = group
-        return value.view_as(value)
+        return value.detach()
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from fsft.recipes.problems import Refused
 from fsft.runtime.run_directory import RunDirectory
+from fsft.runtime.train import tensor_layers
 from fsft.runtime.train.marks import CheckpointMark, latest_checkpoint, needs_conversion
 from fsft.runtime.train.mesh import Axis
 from fsft.runtime.train.slices import Joined, own_slice
@@ -252,6 +253,30 @@ def test_what_cannot_be_divided_is_refused_in_words(
         divide(model_of(**config), Axis(size, 0, None))
 
 
+def test_the_gradients_of_one_input_of_several_layers_are_summed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sums = []
+
+    def doubled(value: torch.Tensor, _group: Any) -> torch.Tensor:
+        """As if another process had the same."""
+        sums.append(value)
+        return 2 * value
+
+    monkeypatch.setattr(tensor_layers, "_sum", doubled)
+    plain = [torch.nn.Linear(4, size) for size in (2, 3)]
+    layers = [tensor_layers.ColumnLinear(layer, None) for layer in plain]
+    for _ in range(2):
+        start = torch.randn(5, 4, requires_grad=True)
+        inputs = start + 1
+        torch.cat([layer(inputs) for layer in layers], dim=-1).sum().backward()
+        columns = sum(layer.weight.sum(dim=0) for layer in plain)
+        torch.testing.assert_close(start.grad, (2 * columns).expand(5, 4))
+    assert len(sums) == 2
+    del inputs
+    assert tensor_layers._last_shared._result is None
+
+
 def test_one_process_divides_nothing() -> None:
     model = model_of(model_type="llama", num_attention_heads=4, num_key_value_heads=2)
     before = [*model.modules()]
@@ -260,7 +285,8 @@ def test_one_process_divides_nothing() -> None:
 
 
 def test_a_checkpoint_of_another_division_needs_conversion(tmp_path: Path) -> None:
-    run = prepared(tmp_path / "run", *Layout(1, tensor=2).overrides, prepare_data=False)
+    (tmp_path / "run").mkdir()
+    run = prepared(tmp_path, *Layout(1, tensor=2).overrides, prepare_data=False)
     known = {"step": 3, "num_processes": 2, "zero": 1, "global_batch": 8, "model": "tiny"}
     # As it was written before weights could be divided.
     assert needs_conversion(CheckpointMark(**known), run.recipe(), 2)
