@@ -39,6 +39,8 @@ def make_engine(
         dist_init_required=False,
         mpu=ModelParallelUnit(mesh),
     )
+    if _is_plain(recipe) and recipe.model.dtype == "bfloat16":
+        _forget_first_step(engine.optimizer)
     return engine
 
 
@@ -65,6 +67,14 @@ def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
         # fsft reports each step itself.
         "steps_per_print": 2**62,
     }
+
+
+def _forget_first_step(optimizer: Any) -> None:
+    """Undo the step without gradients, decay and all, by which DeepSpeed makes moments here."""
+    optimizer.optimizer.state.clear()
+    for masters, weights in zip(optimizer.fp32_groups, optimizer.fp16_groups, strict=True):
+        for master, weight in zip(masters, weights, strict=True):
+            master.data.copy_(weight)
 
 
 def _is_plain(recipe: Recipe) -> bool:

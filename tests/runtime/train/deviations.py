@@ -20,8 +20,8 @@ class Deviations(NamedTuple):
         return all(found <= bound for found, bound in zip(self, bounds, strict=True))
 
 
-BOUNDS = {"float32": Deviations(2e-5, 2e-5, 1e-4), "bfloat16": Deviations(1e-2, 5e-2, 2e-2)}
-"""In bfloat16 sums in another order round otherwise."""
+BOUNDS = {"float32": Deviations(2e-5, 2e-5, 1e-4), "bfloat16": Deviations(1e-2, 5e-2, 5e-2)}
+"""In bfloat16 sums in another order round otherwise; a bias of keys learns of rounding alone."""
 
 
 def deviations(expected: RunDirectory, found: RunDirectory) -> Deviations:

@@ -33,7 +33,7 @@ def test_recomputed_activations_change_nothing(
     assert_same_training(steps_in(reference.path), steps_in(run.path), tolerance=1e-6)
 
 
-@pytest.mark.parametrize("zero", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("zero", [1, *(pytest.param(z, marks=pytest.mark.slow) for z in (0, 3))])
 def test_bf16_stays_near_float32(tmp_path: Path, reference: RunDirectory, zero: int) -> None:
     run = trained(
         tmp_path / "run",
