@@ -26,12 +26,13 @@ def test_a_split_of_the_same_batch_gives_the_same_losses_norms_and_weights(
         write_recipe=write_recipe,
     )
     expected = weights_of(whole)
-    for zero in (1, 2, 3):
+    for zero, tensor in ((1, 1), (2, 1), (3, 1), (1, 2)):
         # Of single rows, half have no image: one process sees, and the other one does not.
         split = trained(
-            tmp_path / f"zero-{zero}",
+            tmp_path / f"zero-{zero}-tensor-{tensor}",
             f"parallel.zero={zero}",
-            "parallel.gradient_accumulation=4",
+            f"parallel.tensor={tensor}",
+            f"parallel.gradient_accumulation={4 * tensor}",
             "data.packing=false",
             num_processes=2,
             write_recipe=write_recipe,
