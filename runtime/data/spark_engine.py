@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache, lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from fsft.recipes.schema import Data
 from fsft.runtime.data.tokenize_part import PartCounts, PartTask, PartTokenizer, finished_counts
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -34,9 +33,9 @@ ON_THIS_MACHINE = {
 
 
 @cache
-def start_spark(master: str) -> "Future[SparkSession]":
-    """The session to be, once for this process: it takes seconds to start."""
-    return ThreadPoolExecutor(1).submit(_session, master)
+def start_spark(master: str) -> "Future[SparkContext]":
+    """The context to be, once for this process: it takes seconds to start."""
+    return ThreadPoolExecutor(1).submit(_context, master)
 
 
 def tokenize_with_spark(
@@ -47,11 +46,12 @@ def tokenize_with_spark(
     from pyspark.errors import PySparkException
 
     try:
-        session = start_spark(data.spark_master).result()
+        context = start_spark(data.spark_master).result()
         work = _Work(tasks, folder, data, schemas)
         work.begin()
-        places = session.range(0, len(tasks), 1, len(tasks))
-        yield from _as_done(places.mapInArrow(work, "place long, counts binary"), tasks, folder)
+        # Not a data frame: Spark's SQL would take as long to start as Spark itself.
+        places = context.parallelize(range(len(tasks)), len(tasks))
+        yield from _as_done(places.mapPartitions(work), tasks, folder)
     except PySparkException as error:
         raise _failed(data.spark_master, str(error)) from error
     except Py4JJavaError as error:
@@ -87,10 +87,10 @@ def _as_done(
                         yield task, counts
         finally:
             if not collected.done():
-                job.sparkSession.sparkContext.cancelAllJobs()
-    for place, told in collected.result():
+                job.context.cancelAllJobs()
+    for place, counts in collected.result():
         if place in pending:
-            yield pending[place], pickle.loads(told)
+            yield pending[place], counts
 
 
 class _Work:
@@ -107,40 +107,37 @@ class _Work:
         if self._stop:
             self._stop.unlink(missing_ok=True)
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        places = [place for batch in batches for place in batch.to_pydict()["id"]]
+    def __call__(self, places: Iterable[int]) -> Iterator[tuple[int, PartCounts]]:
         for place in places:
             if self._stop and self._stop.exists():
                 return
             counts = _loaded(self._settings).tokenize(self._tasks[place])
             if self._stop and counts.problems:
                 self._stop.touch()
-            yield pa.RecordBatch.from_pydict({"place": [place], "counts": [pickle.dumps(counts)]})
+            yield place, counts
 
 
 @lru_cache(maxsize=1)
 def _loaded(settings: bytes) -> PartTokenizer:
     """Loaded once in each Python process, which Spark keeps from task to task."""
-    import_module("fsft.runtime.data.without_torch")
     return PartTokenizer(*pickle.loads(settings))
 
 
-def _session(master: str) -> "SparkSession":
-    from pyspark.sql import SparkSession
+def _context(master: str) -> "SparkContext":
+    from pyspark import SparkConf, SparkContext
 
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.pyspark.python": sys.executable,
+        "spark.python.daemon.module": "fsft.runtime.data.spark_daemon",
+        "spark.python.worker.reuse": "true",
         "spark.executorEnv.RAYON_NUM_THREADS": "1",
         "spark.executorEnv.TOKENIZERS_PARALLELISM": "false",
         "spark.executorEnv.PYTHONPATH": os.pathsep.join(sys.path),
-        "spark.python.worker.reuse": "true",
     }
     if master.startswith("local"):
         settings |= ON_THIS_MACHINE
-    builder = SparkSession.builder.master(master).appName("fsft data")
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    return builder.getOrCreate()
+    conf = SparkConf().setMaster(master).setAppName("fsft data").setAll(list(settings.items()))
+    return SparkContext.getOrCreate(conf)
