@@ -15,7 +15,13 @@ from fsft.recipes.data_files import (
 from fsft.recipes.data_folder import data_below
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import SPLITS, Data, Recipe, Source
-from fsft.recipes.shipped import LIBRARY_PREFIX, is_folder, resolve_path, shipped_templates
+from fsft.recipes.shipped import (
+    LIBRARY_PREFIX,
+    is_folder,
+    resolve_path,
+    shipped_data,
+    shipped_templates,
+)
 
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
@@ -117,9 +123,11 @@ def _source_problems(text: str, recipe_folder: Path, key: str) -> Iterator[Probl
     path = resolve_path(text, recipe_folder)
     if is_folder(path):
         if trouble := _folder_trouble(path):
-            yield Problem(key=key, file=str(path), reason=trouble, example=known_endings())
+            example = "" if "cannot be read" in trouble else known_endings()
+            yield Problem(key=key, file=str(path), reason=trouble, example=example)
     elif trouble := _file_trouble(path):
-        yield Problem(key=key, file=str(path), reason=trouble)
+        example = ", ".join(shipped_data()) if text.startswith(LIBRARY_PREFIX) else ""
+        yield Problem(key=key, file=str(path), reason=trouble, example=example)
     elif read_name(path.name) is None:
         yield Problem(
             key=key,

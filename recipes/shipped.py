@@ -18,6 +18,12 @@ def shipped_templates() -> dict[str, Path]:
     return {path.stem: path for path in sorted((library_folder() / "templates").glob("*.jinja"))}
 
 
+def shipped_data() -> list[str]:
+    """What a recipe calls the shipped data files, sorted."""
+    folder = library_folder() / "data"
+    return sorted(LIBRARY_PREFIX + path.name for path in folder.iterdir() if path.is_file())
+
+
 def find_recipe(name_or_path: str) -> Path:
     """The file of a recipe given as a path or as the name of a shipped one."""
     path = Path(name_or_path)
@@ -43,8 +49,10 @@ def resolve_path(text: str, recipe_folder: Path) -> Path:
         recipe_folder, text = library_folder() / "data", text.removeprefix(LIBRARY_PREFIX)
     try:
         return (recipe_folder / Path(text).expanduser()).resolve()
-    except (RuntimeError, ValueError, OSError):
-        raise Refused(Problem(reason=f"{text!r} cannot be a path.")) from None
+    except (RuntimeError, ValueError, OSError) as error:
+        # Python tells of a link that leads to itself by a RuntimeError.
+        why = "it is a link to itself" if "Symlink loop" in str(error) else str(error)
+        raise Refused(Problem(reason=f"{text!r} cannot be a path: {why}.")) from None
 
 
 def is_file(path: Path) -> bool:

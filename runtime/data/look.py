@@ -49,8 +49,8 @@ class FileLook:
     is_from_start: bool = False
     """Whether rows are from the beginning of a file alone: the error supposes that the rest is like
     it."""
-    first_broken: str = ""
-    """The first row among those read that holds no sample, and why."""
+    first_unusable: str = ""
+    """The first row among those read that is broken, else the first left out, and why."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,22 @@ def look(recipe: Recipe, num_samples: int) -> DataLook:
     for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
         writer = SampleWriter(tokenizer, data, part.source, images)
         lengths: list[int] = []
+        broken = unused = ""
         number = 0
         for row in part.rows:
-            seen = _seen(row, part, data, encoder, writer)
-            lengths.append(seen.num_tokens if seen else 0)
-            if seen and number < wanted:
+            try:
+                seen = _seen(row, part, data, encoder, writer)
+            except ValueError as error:
+                broken = broken or str(row.problem(str(error)))
+                lengths.append(0)
+                continue
+            lengths.append(seen.num_tokens)
+            if not seen.num_tokens:
+                unused = unused or str(row.problem(seen.why_unused(data)))
+            if number < wanted:
                 number += 1
                 samples.extend(seen.shown(part.source.path, row.line, writer))
-        files.append(_counted(part, data, lengths))
+        files.append(_counted(part, lengths, broken or unused))
     written = [part.source.template for part in parts if part.format not in ("text", "tokens")]
     return DataLook(files, samples, warnings=warnings_of_templates(tokenizer, written))
 
@@ -151,18 +159,25 @@ def _read(source: Source) -> _Part:
 def _texts(parts: Sequence[_Part], data: Data) -> Iterator[str]:
     for part in parts:
         for row in part.rows:
-            if (sample := _sample(row, part, data)) is not None:
+            if (sample := _usable(row, part, data)) is not None:
                 yield from (m["content"] for m in (*sample.messages, *sample.rejected))
                 if sample.text:
                     yield sample.text
 
 
-def _sample(row: Row, part: _Part, data: Data) -> Sample | None:
+def _sample(row: Row, part: _Part, data: Data) -> Sample:
+    """The sample in a row; raises ValueError with the reason where there is none."""
+    sample = interpret(row, part.format, part.source, data.variables).sample
+    if sample.is_empty:
+        raise ValueError("is empty")
+    return sample
+
+
+def _usable(row: Row, part: _Part, data: Data) -> Sample | None:
     try:
-        sample = interpret(row, part.format, part.source, data.variables).sample
+        return _sample(row, part, data)
     except ValueError:
         return None
-    return None if sample.is_empty else sample
 
 
 def _first_broken(part: _Part, data: Data) -> str:
@@ -170,27 +185,21 @@ def _first_broken(part: _Part, data: Data) -> str:
         return ""
     for row in part.rows:
         try:
-            interpret(row, part.format, part.source, data.variables)
+            _sample(row, part, data)
         except ValueError as error:
             return str(row.problem(str(error)))
     return ""
 
 
-def _seen(row: Row, part: _Part, data: Data, encoder: Encoder, writer: SampleWriter) -> Seen | None:
-    """What becomes of a row; None where it holds no sample or the template refuses it."""
+def _seen(row: Row, part: _Part, data: Data, encoder: Encoder, writer: SampleWriter) -> Seen:
+    """What becomes of a row; raises ValueError where it is broken or the template refuses it."""
     if part.format == "tokens":
-        return see_tokens(row, part.source, data)
-    sample = _sample(row, part, data)
-    if sample is None:
-        return None
-    try:
-        placed = writer.placed(PlacedSample(row, sample))
-        return see(placed.sample, encoder, data, writer)
-    except ValueError:
-        return None
+        return see_tokens(row, part.source, data, len(writer.tokenizer))
+    placed = writer.placed(PlacedSample(row, _sample(row, part, data)))
+    return see(placed.sample, encoder, data, writer)
 
 
-def _counted(part: _Part, data: Data, lengths: Sequence[int]) -> FileLook:
+def _counted(part: _Part, lengths: Sequence[int], first_unusable: str) -> FileLook:
     """Tokens by the ratio of tokens to size among the rows that were read."""
     sizes, number = part.sample.sizes, len(lengths)
     ratio = sum(lengths) / sum(sizes) if sizes else 0.0
@@ -210,7 +219,7 @@ def _counted(part: _Part, data: Data, lengths: Sequence[int]) -> FileLook:
         num_tokens=ratio * part.sample.whole,
         error=error,
         is_from_start=part.sample.is_from_start,
-        first_broken=_first_broken(part, data),
+        first_unusable=first_unusable,
     )
 
 
@@ -219,7 +228,7 @@ def _without_tokens(parts: Sequence[_Part], data: Data, num_samples: int, troubl
     files: list[FileLook] = []
     samples: list[ShownSample] = []
     for part, wanted in zip(parts, shares(num_samples, len(parts)), strict=True):
-        read = [_sample(row, part, data) for row in part.rows]
+        read = [_usable(row, part, data) for row in part.rows]
         broken = sum(sample is None for sample in read)
         number = len(part.rows)
         held = part.sample

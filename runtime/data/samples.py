@@ -18,6 +18,12 @@ from fsft.runtime.data.shapes import detect_format, known_shapes, renamed, to_sa
 MAX_PROBLEMS = 20
 """Bad rows named at once; the next ones are most often of the same kind."""
 
+AS_UTF8 = "convert the file, as by iconv -f latin1 -t utf-8 (or -f utf-16)"
+"""What helps where text is in another encoding."""
+
+ROWS_FOR_A_SHAPE = 100
+"""Rows whose shape is asked for: the first ones of a file may hold nulls."""
+
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
@@ -85,6 +91,8 @@ class BadRows:
         """Raise Refused naming the rows, where there are any to stop at."""
         if self._problems:
             hint = 'to leave such rows out and count them, set data.on_error = "skip".'
+            if any("not UTF-8" in problem.reason for problem in self._problems):
+                hint = f"{hint} {AS_UTF8[0].upper()}{AS_UTF8[1:]}."
             named = sorted(self._problems, key=lambda problem: (problem.file, problem.line or 0))
             raise Refused(*named, Problem(reason=hint))
 
@@ -107,20 +115,29 @@ def source_format(source: Source) -> DataFormat:
 
 
 def first_format(part: Part, columns: Mapping[str, str]) -> DataFormat:
-    """The shape of the first readable row. Raises Refused where there is none, or it has none."""
+    """The shape of the first row that has one, among readable ones the first ROWS_FOR_A_SHAPE.
+
+    Raises Refused where there is none.
+    """
     trouble = ""
+    without: list[Row] = []
     for row in read_part(part):
         if row.error:
             trouble = trouble or str(row.problem())
             continue
-        found = _detected(row.value, columns)
-        if found is None:
-            fields = ", ".join(row.value) if isinstance(row.value, Mapping) else "none"
-            reason = f"the row has none of the known shapes; its fields: {fields}"
-            raise Refused(replace(row.problem(reason), example=known_shapes()))
-        return found
+        if found := _detected(row.value, columns):
+            return found
+        without.append(row)
+        if len(without) == ROWS_FOR_A_SHAPE:
+            break
+    if without:
+        value = without[0].value
+        fields = ", ".join(value) if isinstance(value, Mapping) else "none"
+        reason = f"the row has none of the known shapes; its fields: {fields}"
+        raise Refused(replace(without[0].problem(reason), example=known_shapes()))
     reason = "holds no readable row" + (f"; the first of them: {trouble}" if trouble else ".")
-    raise Refused(Problem(file=part.files[0].path, reason=reason, example='{"text": "…"} a line'))
+    example = AS_UTF8 if "not UTF-8" in trouble else '{"text": "…"} a line'
+    raise Refused(Problem(file=part.files[0].path, reason=reason, example=example))
 
 
 def whole(source: Source) -> Part:

@@ -38,6 +38,13 @@ class Seen:
     num_tokens: int
     """Those that are trained on; 0 where `prepare` would leave the sample out."""
 
+    def why_unused(self, data: Data) -> str:
+        """Why a sample without tokens to train on is left out."""
+        longest = max(len(one.input_ids) for one in self.encoded)
+        if longest > data.sequence_length:
+            return f"is longer than data.sequence_length: {longest} tokens"
+        return "the chat template leaves no token to learn"
+
     def shown(self, path: str, line: int, writer: SampleWriter) -> Iterator[ShownSample]:
         """What people see of it."""
         for about, one in zip(_about(self.sample), self.encoded, strict=True):
@@ -59,12 +66,11 @@ def see(sample: Sample, encoder: Encoder, data: Data, writer: SampleWriter) -> S
     return _seen(sample, encoded, used, data)
 
 
-def see_tokens(row: Row, source: Source, data: Data) -> Seen | None:
-    """A row that is token ids already; None where it cannot be that."""
-    try:
-        told = read_tokens(renamed(row.value, source.columns))
-    except ValueError:
-        return None
+def see_tokens(row: Row, source: Source, data: Data, vocab_size: int) -> Seen:
+    """A row that is token ids already; raises ValueError where it cannot be that."""
+    if row.error:
+        raise ValueError(row.error)
+    told = read_tokens(renamed(row.value, source.columns), vocab_size)
     ids = np.asarray(told.input_ids, dtype=np.int32)
     labels = np.asarray(told.labels or told.input_ids, dtype=np.int32)
     labels[[*(told.cu_seqlens or [0])[:-1], 0]] = IGNORED

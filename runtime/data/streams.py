@@ -57,7 +57,8 @@ class _Decompressed(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            data = self._inner.read(len(buffer))
+            # What comes before the place where the bytes are broken is kept.
+            data = self._inner.read1(len(buffer))
         except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             # What the disk or the network says has a number; what decompressors say has none.
             if isinstance(error, OSError) and error.errno is not None:

@@ -95,6 +95,17 @@ def test_what_lies_elsewhere_keeps_its_name(tmp_path: Path, path: str) -> None:
     assert resolve_paths(recipe, tmp_path) == recipe
 
 
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "round.jsonl").symlink_to("round.jsonl")
+    with pytest.raises(Refused, match="a link to itself"):
+        missing_inputs(tiny('data.train.0.path="round.jsonl"'), tmp_path)
+
+
+def test_the_shipped_data_is_named_where_another_is_asked_for(tmp_path: Path) -> None:
+    (found,) = missing_inputs(tiny('data.train.0.path="library:nothing"'), tmp_path)
+    assert "library:identity.jsonl" in found.example
+
+
 @pytest.mark.parametrize("path", ["a\\u0000b.jsonl", "~no-such-user/x.jsonl"])
 def test_what_cannot_be_a_path_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(Refused, match="cannot be a path"):

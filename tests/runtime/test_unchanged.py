@@ -48,6 +48,10 @@ def put_other_in_place(folder: Path) -> None:
     other.replace(file)
 
 
+def change_mode(folder: Path) -> None:
+    (folder / "in" / "train.jsonl").chmod(0o600)
+
+
 def add_file(folder: Path) -> None:
     write_jsonl(folder / "in" / "more.jsonl", [dialogue(*QUESTIONS[0])])
 
@@ -75,6 +79,23 @@ def test_data_that_changes_between_hashing_and_reading_is_refused_and_prepared_a
     locked = tomllib.loads(again.run.lock_file.read_text())["inputs"]
     for file in (folder / "in").iterdir():
         assert [i["sha256"] for i in locked if i["path"] == str(file)] == [file_sha256(file)]
+
+
+def test_a_new_mode_of_a_file_is_no_change_of_it(folder: Path) -> None:
+    plan = planned(folder)
+    change_mode(folder)
+    execute(plan)
+    assert plan.run.finished_stages()
+
+
+def test_another_content_under_the_old_time_is_a_change(folder: Path) -> None:
+    plan = planned(folder)
+    file = folder / "in" / "train.jsonl"
+    before = file.stat().st_mtime_ns
+    file.write_text(file.read_text().replace("Who", "How"))
+    os.utime(file, ns=(0, before))
+    with pytest.raises(Refused, match="changed while it was read"):
+        execute(plan)
 
 
 def test_a_folder_of_tokens_is_not_made_of_data_that_changes_meanwhile(folder: Path) -> None:

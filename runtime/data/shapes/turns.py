@@ -125,5 +125,5 @@ def _read_content(value: Any, what: str, message: Message) -> list[str]:
 def _weight(value: Any, what: str) -> int:
     if isinstance(value, int | float) and value in (0, 1):
         return int(value)
-    shown = value if isinstance(value, int | float) else kind(value)
+    shown = f"{value}"[:20] if isinstance(value, int | float) else kind(value)
     raise ValueError(f"{what} must be 0 (not learned) or 1 (learned), not {shown}")

@@ -36,8 +36,10 @@ def show_look(seen: DataLook, console: Console) -> None:
         if file.is_from_start:
             note = f"{file.path} was read from its beginning: the rest is taken to be like it."
             console.print(Text(note, style="dim"), soft_wrap=True)
-        if file.first_broken:
-            console.print(Text(f"! {_visible(file.first_broken)}", style="yellow"), soft_wrap=True)
+        if file.first_unusable:
+            console.print(
+                Text(f"! {_visible(file.first_unusable)}", style="yellow"), soft_wrap=True
+            )
     if seen.num_tokens is not None:
         console.print(f"[bold]{_tokens(seen.num_tokens, seen.error)} tokens[/bold] an epoch\n")
     for warning in seen.warnings:

@@ -103,6 +103,50 @@ def test_broken_and_empty_rows_are_counted(tmp_path: Path) -> None:
     assert seen.format == "messages"
 
 
+@pytest.mark.parametrize(
+    ("template", "length", "said"),
+    [
+        ("{{ raise_exception('never') }}", 96, "train.jsonl:1: the chat template refuses"),
+        ("{% for", 96, "train.jsonl:1: the chat template cannot be understood"),
+        ("{{ messages[0]['content'] }}", 96, "train.jsonl:1: the chat template leaves no token"),
+        ("{% for m in messages %}{{ m['content'] }}{% endfor %}", 8, "longer than"),
+    ],
+)
+def test_why_a_row_is_not_used_is_told(
+    tmp_path: Path, template: str, length: int, said: str
+) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [dialogue("Who are you?", "I am a very long answer.")])
+    (tmp_path / "own.jinja").write_text(template)
+    source = 'data.train=[{ path = "train.jsonl", template = "own.jinja" }]'
+    (file,) = look(tiny(tmp_path, source, f"data.sequence_length={length}"), 1).files
+    assert file.num_unusable == 1
+    assert said in file.first_unusable
+
+
+def test_a_broken_row_is_told_rather_than_one_that_is_left_out(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "train.jsonl", [dialogue("a", "b " * 200), dialogue("a", "b")])
+    file.write_text(file.read_text() + "{broken\n")
+    (seen,) = look(tiny(tmp_path), 1).files
+    assert seen.num_unusable == 2
+    assert "train.jsonl:3" in seen.first_unusable
+
+
+def test_an_id_that_the_model_does_not_know_is_told(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"input_ids": [[1, 2], [1, 9999]]}), tmp_path / "t.parquet")
+    write_jsonl(tmp_path / "train.jsonl", [dialogue(q, a) for q, a in QUESTIONS])
+    both = 'data.train=[{ path = "train.jsonl" }, { path = "t.parquet" }]'
+    seen = look(tiny(tmp_path, both), 2).files[1]
+    assert seen.num_unusable == 1
+    assert "t.parquet:2: input_ids must hold numbers from 0 to" in seen.first_unusable
+
+
+def test_the_shape_is_that_of_the_first_row_that_has_one(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", [{"messages": None}, dialogue("a", "b")])
+    (seen,) = look(tiny(tmp_path), 1).files
+    assert (seen.format, seen.num_unusable) == ("messages", 1)
+    assert "train.jsonl:1: the messages shape needs messages" in seen.first_unusable
+
+
 def test_a_file_of_blank_lines_is_looked_at_or_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("\n \n")
     with pytest.raises(Refused, match="no readable row"):

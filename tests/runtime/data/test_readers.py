@@ -214,6 +214,15 @@ def test_of_a_truncated_file_all_before_the_end_is_read(tmp_path: Path, ending: 
     assert rows[-1].line == 0
 
 
+def test_of_a_small_truncated_file_what_is_whole_is_read(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl.gz", [f"row {n} {n * n}" for n in range(20_000)])
+    path.write_bytes(path.read_bytes()[:-1000])
+    *rows, last = read_rows(path)
+    assert len(rows) > 1000
+    assert not any(row.error for row in rows)
+    assert "data is broken" in last.error
+
+
 @pytest.mark.parametrize("ending", ["gz", "zst", "bz2", "xz"])
 def test_what_is_not_compressed_is_told(tmp_path: Path, ending: str) -> None:
     for content in (b"", b'{"a": 1}\n' * 100):
