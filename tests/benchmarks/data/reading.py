@@ -18,7 +18,10 @@ READS = 5000
 
 
 def measure_reading(files: list[Path], folder: Path) -> dict[str, float]:
-    """Packing efficiency at SEQUENCE_LENGTH, and microseconds for a random sample and row."""
+    """Packing at SEQUENCE_LENGTH, and microseconds for a random sample and row.
+
+    No way to pack needs fewer rows than fewest_rows: the tokens fill no less.
+    """
     folder.mkdir()
     start = time.perf_counter()
     num_samples = sum(batch.num_rows for batch in _fitting(files))
@@ -35,6 +38,8 @@ def measure_reading(files: list[Path], folder: Path) -> dict[str, float]:
     return {
         "layout_seconds": seconds,
         "packing_efficiency": extent.num_tokens / (extent.num_rows * SEQUENCE_LENGTH),
+        "packed_rows": extent.num_rows,
+        "fewest_rows": -(-extent.num_tokens // SEQUENCE_LENGTH),
         "sample_microseconds": _each(rows.sample, random.integers(0, num_samples, READS)),
         "row_microseconds": _each(rows.__getitem__, random.integers(0, len(rows), READS)),
     }
