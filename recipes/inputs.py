@@ -88,7 +88,11 @@ def resolve_paths(recipe: Recipe, recipe_folder: Path, *, keep_library: bool = F
     )
     if model.path is not None and is_local(model.path, recipe_folder):
         model = model.model_copy(update={"path": str(resolve_path(model.path, recipe_folder))})
-    return recipe.model_copy(update={"data": data, "model": model})
+    parallel = recipe.parallel
+    if parallel.offload_path is not None:
+        path = str(resolve_path(parallel.offload_path, recipe_folder))
+        parallel = parallel.model_copy(update={"offload_path": path})
+    return recipe.model_copy(update={"data": data, "model": model, "parallel": parallel})
 
 
 def is_local(model_path: str, recipe_folder: Path) -> bool:

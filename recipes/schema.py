@@ -215,6 +215,8 @@ class Settled(NamedTuple):
     pipeline: int
     sequence: int
     expert: int
+    offload_optimizer: str
+    offload_weights: str
 
     @property
     def replica_size(self) -> int:
@@ -255,6 +257,24 @@ class Parallel(Table):
     """Processes that divide each row among them, for rows too long for one; heads divide by it."""
     expert: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Processes that the experts of each layer are spread over, among those that divide rows."""
+    offload_optimizer: Literal["none", "cpu", "nvme", "auto"] = Field(
+        default="none", examples=["cpu"]
+    )
+    """Where the optimizer's states are kept and updated: on the device, or by the host's cores."""
+    offload_weights: Literal["none", "cpu", "nvme", "auto"] = Field(
+        default="none", examples=["cpu"]
+    )
+    """Where weights wait until they are computed with; follows the optimizer, needs ZeRO 3."""
+    offload_path: str | None = Field(default=None, min_length=1, examples=["/local_nvme"])
+    """A folder on a fast local disk of each machine, for nvme; a run leaves nothing there."""
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> Self:
+        if "nvme" in (self.offload_optimizer, self.offload_weights) and self.offload_path is None:
+            raise ValueError(
+                'offloading to "nvme" needs offload_path, as in offload_path = "/local_nvme"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _global_batch_where_needed(self) -> Self:

@@ -29,6 +29,7 @@ from fsft.recipes.problems import Problem, RecipeError, Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.units import format_gib
 from fsft.runtime.hardware import Devices, find_devices
+from fsft.runtime.offloading import offload_problems
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def planned(recipe: Recipe) -> Planned:
     What is left open where nothing fits takes the least memory. Raises Refused where the model
     cannot be planned for although something is left open.
     """
+    if problems := list(offload_problems(recipe.parallel)):
+        raise Refused(*problems)
     try:
         shape = _shape(recipe)
     except RecipeError as error:

@@ -33,5 +33,8 @@ class Job:
     checkpoint_every: int | None = None
     """Optimizer steps between checkpoints; None where none is written."""
 
+    has_nvme: bool = True
+    """There is a fast disk on each machine to offload to."""
+
     num_patches: int = 0
     """Patches of images that the vision tower computes for one sequence."""

@@ -75,17 +75,12 @@ class Layout(NamedTuple):
         return ", ".join(parts)
 
 
-ALONE: dict[str, int | str] = {
-    "offload_optimizer": "none",
-    "offload_weights": "none",
-}
-"""What no recipe can ask for yet."""
-
 DATA_PARALLEL: dict[str, int | str] = {
-    **ALONE,
     "tensor": 1,
     "pipeline": 1,
     "sequence": 1,
     "expert": 1,
+    "offload_optimizer": "none",
+    "offload_weights": "none",
 }
 """Each device holds the whole model, but for what ZeRO divides."""

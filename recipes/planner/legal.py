@@ -13,7 +13,7 @@ def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
         or _why_not_pipeline(job, layout)
         or _why_not_sequence(job, layout)
         or _why_not_expert(job.shape, layout)
-        or _why_not_offload(layout)
+        or why_not_offload(layout)
         or _why_not_batch(job, layout, cluster)
     )
 
@@ -94,7 +94,8 @@ def _why_not_expert(shape: ModelShape, layout: Layout) -> str | None:
     return None
 
 
-def _why_not_offload(layout: Layout) -> str | None:
+def why_not_offload(layout: Layout) -> str | None:
+    """One clause on why states cannot be offloaded so; None where they can."""
     if layout.offload_optimizer != "none":
         if layout.zero == 0:
             return "offloading needs ZeRO 1 or more"

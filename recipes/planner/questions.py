@@ -8,7 +8,7 @@ from fsft.recipes.hardware.cluster import Cluster, make_cluster
 from fsft.recipes.models.from_config import load_config, load_shape, read_shape
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.job import Job
-from fsft.recipes.planner.layout import ALONE, Checkpointing, Layout, Offload
+from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
 from fsft.recipes.planner.method import Method, MethodType
 from fsft.recipes.planner.style import fsft_style
 from fsft.recipes.problems import Problem, RecipeError
@@ -25,6 +25,8 @@ _KEYS = {
     "pipeline": "pipeline",
     "sequence": "sequence",
     "expert": "expert",
+    "offload_optimizer": "offload_optimizer",
+    "offload_weights": "offload_weights",
 }
 """Key of [parallel] to field of Layout."""
 
@@ -63,6 +65,7 @@ def job_of(recipe: Recipe, shape: ModelShape, cluster: Cluster) -> Job:
         global_batch=recipe.parallel.global_batch,
         # How many steps an epoch has is known when the data is prepared.
         checkpoint_every=None if recipe.checkpoint.every == "epoch" else recipe.checkpoint.every,
+        has_nvme=recipe.parallel.offload_path is not None,
     )
 
 
@@ -122,7 +125,7 @@ def cluster_of(hardware: Hardware, found: Cluster | None) -> Cluster:
 
 def fixed_by(parallel: Parallel) -> dict[str, Any]:
     """The fields of Layout that the recipe decides."""
-    fixed: dict[str, Any] = dict(ALONE)
+    fixed: dict[str, Any] = {}
     for key, field in _KEYS.items():
         value = getattr(parallel, key)
         # With a global batch the accumulation follows from the micro batch.

@@ -6,7 +6,6 @@ from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.job import Job
-from fsft.recipes.planner.layout import ALONE
 from fsft.recipes.planner.method import Method
 from fsft.recipes.planner.search import Candidate, search
 
@@ -41,10 +40,8 @@ def find_remedies(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> tuple
 def _changes(
     job: Job, cluster: Cluster, fixed: Mapping[str, Any]
 ) -> Iterator[tuple[str, Job, Cluster, Mapping[str, Any]]]:
-    # What `fsft run` cannot do yet is nothing to choose from.
-    kept = {key: value for key, value in fixed.items() if ALONE.get(key) == value}
-    if kept != fixed:
-        yield "let the planner choose the whole layout", job, cluster, kept
+    if fixed:
+        yield "let the planner choose the whole layout", job, cluster, {}
     for method in ("lora", "qlora"):
         if job.method.type == "full" or (method == "qlora" and job.method.type == "lora"):
             changed = Method(

@@ -10,7 +10,7 @@ from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.fit import Fit, fits, why_not
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
-from fsft.recipes.planner.legal import why_illegal
+from fsft.recipes.planner.legal import why_illegal, why_not_offload
 from fsft.recipes.planner.memory import Memory, plan_memory
 from fsft.recipes.planner.time import StepTime, plan_time
 
@@ -72,11 +72,12 @@ def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -
     chosen = dict(fixed or {})
     candidates: list[Candidate] = []
     rejected: list[Rejected] = []
+    offloads = _offloads(job, cluster, chosen)
     for geometry in _geometries(job, cluster, chosen):
         if reason := why_illegal(job, geometry, cluster):
             rejected.append(Rejected(geometry, reason))
             continue
-        for layout in _variants(geometry, chosen):
+        for layout in _variants(geometry, offloads, chosen):
             _add_largest(job, layout, cluster, chosen, candidates, rejected)
     candidates.sort(key=lambda candidate: candidate.rank)
     return Search(tuple(candidates), tuple(rejected))
@@ -116,20 +117,33 @@ def _geometries(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> Iterato
                         )
 
 
-def _variants(geometry: Layout, fixed: Mapping[str, Any]) -> Iterator[Layout]:
+def _offloads(
+    job: Job, cluster: Cluster, fixed: Mapping[str, Any]
+) -> tuple[tuple[Offload, Offload], ...]:
+    """What may be offloaded where; the memory of a CPU is the host's already."""
+    keys = ("offload_optimizer", "offload_weights")
+    if all(key in fixed for key in keys):
+        return ((fixed[keys[0]], fixed[keys[1]]),)
+    is_cpu = cluster.accelerator.name == "cpu"
+    return tuple(
+        pair
+        for pair in OFFLOADS
+        if all(fixed.get(key, where) == where for key, where in zip(keys, pair, strict=True))
+        and (job.has_nvme or "nvme" not in pair)
+        and not (is_cpu and "cpu" in pair)
+    )
+
+
+def _variants(
+    geometry: Layout, offloads: tuple[tuple[Offload, Offload], ...], fixed: Mapping[str, Any]
+) -> Iterator[Layout]:
     """A geometry with every checkpointing and offload that it allows."""
-    for optimizer, weights in OFFLOADS:
-        if fixed.get("offload_optimizer", optimizer) != optimizer:
-            continue
-        if fixed.get("offload_weights", weights) != weights:
-            continue
-        if optimizer != "none" and (geometry.zero == 0 or geometry.pipeline > 1):
+    for optimizer, weights in offloads:
+        if why_not_offload(geometry._replace(offload_optimizer=optimizer, offload_weights=weights)):
             continue
         is_alone = geometry.shards == 1 and geometry.pipeline == 1
         if optimizer == "none" and geometry.zero and is_alone and "zero" not in fixed:
             # On one device ZeRO has nothing to divide; it serves offloading alone.
-            continue
-        if weights != "none" and geometry.zero != 3:
             continue
         for checkpointing in _choices(fixed, "checkpointing", CHECKPOINTING):
             yield geometry._replace(

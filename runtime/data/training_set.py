@@ -9,14 +9,15 @@
 
 and what `images.stored` writes, where samples have images.
 
-Files are mapped: processes on one machine share the memory that holds them.
+Rows are read where they lie: processes on one machine share what the system keeps of the files,
+and hold no more of their own for more of them.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,12 @@ import pyarrow as pa
 
 from fsft.runtime.data.encode import IGNORED, Encoded, labels_of
 from fsft.runtime.data.images.stored import ImageNames, ImageNamesWriter
+from fsft.runtime.data.numbers_file import Number, NumbersFile
 from fsft.runtime.data.order import Order
 from fsft.runtime.data.packing import pack
 
 WINDOW = 1 << 15
 """Samples that are packed together: plenty to pack tightly, and little memory."""
-Number = TypeVar("Number", np.int32, np.int64)
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 
@@ -78,10 +79,10 @@ class TokenRows:
         `image_folders`: what the image names of each source are relative to.
         """
         self.extent = Extent(**json.loads((folder / "extent.json").read_text()))
-        self._tokens = _mapped(folder / "tokens.bin", np.int32)
-        self._bounds = _mapped(folder / "bounds.bin", np.int64)
-        self._order = _mapped(folder / "order.bin", np.int64)
-        self._row_starts = _mapped(folder / "row_starts.bin", np.int64)
+        self._tokens = NumbersFile(folder / "tokens.bin", np.int32)
+        self._bounds = NumbersFile(folder / "bounds.bin", np.int64)
+        self._order = NumbersFile(folder / "order.bin", np.int64)
+        self._row_starts = NumbersFile(folder / "row_starts.bin", np.int64)
         self.lengths = _mapped(folder / "row_lengths.bin", np.int32)
         """The tokens of each row; mapped."""
         self.images = ImageNames(folder, image_folders)

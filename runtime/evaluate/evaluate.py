@@ -105,8 +105,8 @@ def _untrained(context: StageContext) -> Answerer:
     from fsft.runtime.train.model import build_model, load_tokenizer
 
     tokenizer = load_tokenizer(context.run.tokenizer)
-    model = build_model(context.recipe, tokenizer, "cpu")
-    model = model.to(getattr(torch, context.recipe.convert.dtype))
+    dtype = getattr(torch, context.recipe.convert.dtype)
+    model = build_model(context.recipe, tokenizer, "cpu", dtype).to(dtype)
     return Answerer(model, tokenizer, ImageProcessor.load(context.run.tokenizer))
 
 

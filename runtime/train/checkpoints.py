@@ -21,6 +21,8 @@ from fsft.runtime.train.marks import (
     other_global_batch,
     without_optimizer,
 )
+from fsft.runtime.train.on_disk import as_in_memory, is_on_disk
+from fsft.runtime.train.optimizer import own_settings
 from fsft.runtime.train.publish import (
     publish,
     remove_newer,
@@ -82,12 +84,15 @@ class Saver:
             expert=self._layout.expert,
         )
         names = {PARAMETER_NAMES: parameter_names(engine)} if self._is_named else {}
-        engine.checkpoint_engine = files = LaterFiles(
-            copied=self._settings.background, weights_only=weights_only
-        )
-        engine.save_checkpoint(
-            str(folder), tag=writing_name(mark), save_latest=False, client_state=names
-        )
+        # Where host memory does not hold the states, it does not hold a copy of them.
+        background = self._settings.background and not is_on_disk(engine)
+        engine.checkpoint_engine = files = LaterFiles(copied=background, weights_only=weights_only)
+        with as_in_memory(engine):
+            engine.save_checkpoint(
+                str(folder), tag=writing_name(mark), save_latest=False, client_state=names
+            )
+            if not background:
+                files.write()
 
         def finish() -> None:
             files.write()
@@ -96,7 +101,7 @@ class Saver:
                 keep_last, keep_best = self._settings.keep_last, self._settings.keep_best
                 when_whole(publish(folder, mark, keep_last=keep_last, keep_best=keep_best))
 
-        if self._settings.background:
+        if background:
             self._background.start(finish)
         else:
             finish()
@@ -144,7 +149,8 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
     if mark.global_batch != global_batch:
         raise Refused(other_global_batch(folder / mark.tag, mark, recipe, dist.get_world_size()))
     if not needs_conversion(mark, recipe, dist.get_world_size()):
-        engine.load_checkpoint(str(folder), tag=mark.tag)
+        with as_in_memory(engine), own_settings(engine):
+            engine.load_checkpoint(str(folder), tag=mark.tag)
         return mark.step
     settled = recipe.parallel.settled
     if recipe.model.dtype == "bfloat16" and 0 in (settled.zero, mark.zero):
@@ -156,7 +162,11 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
                 example=f"--set parallel.zero={mark.zero} --set parallel.tensor={mark.tensor}",
             )
         )
-    with _converted(folder, mark, settled.tensor) as universal:
+    with (
+        _converted(folder, mark, settled.tensor) as universal,
+        as_in_memory(engine),
+        own_settings(engine),
+    ):
         load_universal(engine, universal)
     return mark.step
 

@@ -1,6 +1,7 @@
 """The DeepSpeed engine for a recipe."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,8 +9,11 @@ import torch
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
 from fsft.runtime.train.mesh import Mesh
+from fsft.runtime.train.model import computing_dtype
 from fsft.runtime.train.model_parallel import ModelParallelUnit
+from fsft.runtime.train.offload import offload_settings
 from fsft.runtime.train.optimizer import make_optimizer, schedule_maker
+from fsft.runtime.train.shares import divide
 
 
 def make_engine(
@@ -19,23 +23,30 @@ def make_engine(
     total_steps: int,
     *,
     load_universal: bool = False,
+    nvme: Path | None = None,
 ) -> Any:
     """The model, its optimizer and schedule, spread over all processes.
 
     `model`: this rank's share, where the recipe divides it.
     `load_universal`: the checkpoint to come was saved in another layout, and is converted.
+    `nvme`: the folder for what goes to NVMe.
     """
     import deepspeed
 
-    apply_checkpointing(model, recipe.parallel.settled.activation_checkpointing)
+    settled = recipe.parallel.settled
+    apply_checkpointing(model, settled.activation_checkpointing)
+    config = {**deepspeed_config(recipe), "checkpoint": {"load_universal": load_universal}}
+    largest = -(-max(p.numel() for p in model.parameters()) // mesh.data.size)
+    config["zero_optimization"] |= offload_settings(recipe.parallel, nvme, largest)
+    on_host = settled.offload_optimizer != "none"
+    optimizer = make_optimizer(model, recipe.optimizer, on_host=on_host)
+    if settled.zero == 3:
+        divide(model, config, computing_dtype(recipe.model), mesh.data.group)
     engine, *_ = deepspeed.initialize(
         model=model,
-        optimizer=make_optimizer(model, recipe.optimizer),
+        optimizer=optimizer,
         lr_scheduler=schedule_maker(recipe.optimizer, total_steps),
-        config={
-            **deepspeed_config(recipe),
-            "checkpoint": {"load_universal": load_universal},
-        },
+        config=config,
         dist_init_required=False,
         mpu=ModelParallelUnit(mesh),
     )

@@ -34,6 +34,7 @@ from fsft.runtime.train.model import (
     load_tokenizer,
     num_matmul_parameters,
 )
+from fsft.runtime.train.offload import clear, nvme_folder
 from fsft.runtime.train.sequence import SequenceParallel
 from fsft.runtime.train.stop import StopRequest
 from fsft.runtime.train.tensor import divide
@@ -85,6 +86,8 @@ class Trainer:
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.attention_width = head_dim * text.num_attention_heads
         divide(model, self.mesh.tensor)
+        self.nvme = nvme_folder(self.recipe.parallel, run.path.name)
+        clear(self.nvme)
         self.engine = make_engine(
             model,
             self.recipe,
@@ -93,6 +96,7 @@ class Trainer:
             load_universal=needs_conversion(
                 latest_checkpoint(run.checkpoints), self.recipe, self.num_processes
             ),
+            nvme=self.nvme,
         )
         self._tell_damage()
         self.step = load_checkpoint(
@@ -131,6 +135,7 @@ class Trainer:
                 self._save(goes_on=is_stop)
         finally:
             self.saver.wait()
+        clear(self.nvme)
         memory: list[int] = [0] * self.num_processes
         dist.all_gather_object(memory, peak_memory_bytes())
         if self.events:

@@ -17,29 +17,38 @@ def load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def build_model(recipe: Recipe, tokenizer: Any, accelerator: str) -> Any:
-    """The model with its first weights, in float32 on the CPU.
+def build_model(
+    recipe: Recipe, tokenizer: Any, accelerator: str, dtype: torch.dtype | None = None
+) -> Any:
+    """The model with its first weights, on the CPU.
 
-    Random weights are drawn with the recipe's seed: each call and each process gets the same.
-    Raises Refused when there is no usable model.
+    Pretrained weights come in `dtype`, by default the type that is computed in; what is stored in
+    it stays in the mapped files until it is read. Random weights are in float32. What is drawn is
+    drawn with the recipe's seed: each call and each process gets the same. Raises Refused when
+    there is no usable model.
     """
     model = recipe.model
     attention = attention_kernel(model, accelerator)
     try:
         config = model_config(recipe, tokenizer)
+        torch.manual_seed(recipe.seed)
         if model.init == "pretrained":
             return auto_class(config).from_pretrained(
                 model.path,
                 revision=model.revision or "main",
-                dtype=torch.float32,
+                dtype=dtype or computing_dtype(model),
                 attn_implementation=attention,
             )
-        torch.manual_seed(recipe.seed)
         return auto_class(config).from_config(
             config, dtype=torch.float32, attn_implementation=attention
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Refused(Problem(key="model", reason=f"the model cannot be built: {error}")) from error
+
+
+def computing_dtype(model: Model) -> torch.dtype:
+    """The type that forward and backward compute in."""
+    return torch.bfloat16 if model.dtype == "bfloat16" else torch.float32
 
 
 def auto_class(config: Any) -> Any:

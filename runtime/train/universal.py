@@ -36,15 +36,7 @@ def load_universal(engine: Any, folder: Path) -> None:
 
     # Stage 3 looks for the group there and not at the engine's mpu.
     groups._TENSOR_MODEL_PARALLEL_GROUP = engine.mpu.get_tensor_model_parallel_group()
-    optimizer = engine.optimizer
-    decays = [group["weight_decay"] for group in optimizer.param_groups]
     engine.load_checkpoint(str(folder.parent), tag=folder.name)
-    # Stage 3 takes the settings of the first group for all of them, and one tensor as everybody's
-    # step, which AdamW then counts up once for each group.
-    for group, decay in zip(optimizer.param_groups, decays, strict=True):
-        group["weight_decay"] = decay
-    for state in optimizer.optimizer.state.values():
-        state["step"] = state["step"].clone()
 
 
 def first_state(checkpoint: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from fsft.runtime.data.images.files import located
+from fsft.runtime.data.numbers_file import NumbersFile
 
 _NAMES, _BOUNDS = "images.bin", "image_bounds.bin"
 
@@ -29,8 +30,8 @@ class ImageNames:
         self.any = (folder / _NAMES).exists()
         """Whether there is an image at all."""
         if self.any:
-            self._names = np.memmap(folder / _NAMES, np.uint8, mode="r")
-            self._bounds = np.memmap(folder / _BOUNDS, np.int64, mode="r")
+            self._names = NumbersFile(folder / _NAMES, np.uint8)
+            self._bounds = NumbersFile(folder / _BOUNDS, np.int64)
 
     def of(self, sample: int) -> tuple[str, ...]:
         """Where the images of a sample are, in their order in its text."""

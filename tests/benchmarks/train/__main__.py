@@ -5,6 +5,7 @@ prepared, on two processes of this machine or as --layout says: by fsft, by a ba
 and by transformers' Trainer under torchrun (DistributedDataParallel, or DeepSpeed where there is a
 ZeRO stage), with the same batches, AdamW and clipping. They take turns, for machines change their
 speed; ratios are those of the medians over rounds. The first steps and starting are not counted.
+--memory measures host memory instead; see memory.py.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.train import runs
+from tests.benchmarks.train import memory, runs
 
 ROUNDS = 3
 PEERS = {"deepspeed": "bare_deepspeed", "trainer": "bare_trainer"}
@@ -33,8 +34,18 @@ def main() -> None:
     )
     parser.add_argument("--set", action="append", default=[], help="a recipe override")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--memory",
+        nargs="*",
+        choices=memory.PARTS,
+        help="measure host memory instead: these parts of it, or all",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    if options.memory is not None:
+        found = memory.measure(options.memory or list(memory.PARTS))
+        print(json.dumps(found) if options.json else memory.shown(found))
+        return
     overrides = [*_layout(options.layout), *options.set]
     if options.config:
         config = json.loads(options.config.read_text())
