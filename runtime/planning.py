@@ -9,7 +9,6 @@ from fsft.recipes.hardware.detect import detected_cluster
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.fit import why_not
-from fsft.recipes.planner.layout import ALONE
 from fsft.recipes.planner.legal import why_illegal
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
@@ -96,7 +95,7 @@ def smaller_layout(recipe: Recipe) -> str:
     # What it was planned to need is more than there is.
     room = min(cluster.accelerator.memory, failed.memory.device_total)
     smaller = replace(cluster, accelerator=cluster.accelerator.with_memory(room))
-    fixed = dict(ALONE) | ({"sequence": 1} if shape.vision else {})
+    fixed = {"sequence": 1} if shape.vision else {}
     job = replace(job, global_batch=failed.layout.global_batch)
     found = search(job, smaller, fixed).best
     if found is None or found.fits != "yes":

@@ -19,8 +19,8 @@ class NumbersFile(Generic[Number]):
 
     def __init__(self, path: Path, dtype: type[Number]) -> None:
         self._file = path.open("rb", buffering=0)
-        self._dtype = np.dtype(dtype)
-        self._length = path.stat().st_size // self._dtype.itemsize
+        self._dtype: np.dtype[Number] = np.dtype(dtype)
+        self._length: int = path.stat().st_size // self._dtype.itemsize
 
     def __len__(self) -> int:
         return self._length

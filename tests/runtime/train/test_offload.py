@@ -8,7 +8,7 @@ import torch
 from fsft.recipes.schema import Parallel
 from fsft.runtime.offloading import offload_problems
 from fsft.runtime.run_directory import RunDirectory
-from tests.runtime.train.test_layouts import (
+from tests.runtime.train.training import (
     assert_same_training,
     prepared,
     train_with,
