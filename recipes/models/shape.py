@@ -319,6 +319,8 @@ class ModelShape:
     embedding_dropout: float = 0.0
     caps_logits: bool = False
     """Logits go through a tanh (Gemma 2)."""
+    scales_logits: bool = False
+    """Logits are changed in another way before the loss (Cohere, Granite)."""
     encoder: Stack | None = None
     encoder_norms: tuple[Norm, ...] = ()
     vision: Vision | None = None
@@ -363,6 +365,11 @@ class ModelShape:
             for layer, count in stack.layers
         )
         return self.num_parameters - idle
+
+    @property
+    def changes_logits(self) -> bool:
+        """The loss is not that of what the head gives, but of something computed from it."""
+        return self.caps_logits or self.scales_logits
 
     @property
     def is_mixture(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.cost import plan_cost
+from fsft.recipes.planner.head import tokens_at_once
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.memory import (
@@ -53,9 +54,13 @@ def explain_memory(job: Job, layout: Layout, memory: Memory) -> Iterator[str]:
         f"one layer at work = {working:,.0f} B/token × {tokens:,.0f} tokens = "
         f"{format_gib(working * tokens)}"
     )
+    at_once = tokens_at_once(job, tokens)
+    gradients = ""
+    if style.loss == "head" and not job.shape.changes_logits:
+        gradients = " and the head's gradients"
     yield (
-        f"logits and loss = {style.logit_bytes:g} B × {job.shape.vocab_size:,} × learned tokens"
-        f" = {format_gib(memory.moments[0].logits)}"
+        f"logits and loss = {style.logit_bytes:g} B × {job.shape.vocab_size:,} × "
+        f"{at_once:,.0f} tokens at once{gradients} = {format_gib(memory.moments[0].logits)}"
     )
     yield f"buffers = {format_gib(peak.buffers)} (gathered weights, communication, step)"
     for moment in memory.moments:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.method import FULL, Method
-from fsft.recipes.planner.style import HUGGING_FACE, Style
+from fsft.recipes.planner.style import FSFT, Style
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Job:
     shape: ModelShape
     sequence_length: int
     method: Method = FULL
-    style: Style = HUGGING_FACE
+    style: Style = FSFT
     num_tokens: int | None = None
     num_steps: int | None = None
     global_batch: int | None = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fsft.recipes.planner.head import loss_bytes
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.method import BITS
@@ -136,14 +137,8 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
     working = per_token_working * tokens
     logits = evaluated = 0.0
     if stage == layout.pipeline - 1:
-        vocabulary: float = job.shape.vocab_size
-        if style.vocabulary_parallel:
-            vocabulary /= layout.tensor
-        learned = tokens * job.logit_share
-        if job.loss_chunk is not None:
-            learned = min(learned, job.loss_chunk)
-        logits = learned * vocabulary * style.logit_bytes
-        evaluated = learned * vocabulary * style.evaluated_logit_bytes
+        parts = layout.tensor if style.vocabulary_parallel else 1
+        logits, _, evaluated = loss_bytes(job, tokens, parts)
     gathered, reduced = _buffers(job, layout, part, states)
     step = 0.0
     if layout.offload_optimizer == "none" and style.copies_gradients:
@@ -310,15 +305,15 @@ def _buffers(
 def kept_after_forward(job: Job, layout: Layout) -> float:
     """Bytes that one micro batch leaves for backward on one device without a pipeline.
 
-    Activations of all layers, what is kept outside them, and the log-softmax.
+    Activations of all layers, what is kept outside them, and what the loss leaves.
     """
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
     layers, _ = stage_activations(
         job, layout.tensor, 1, 0, layout.checkpointing, layout.sequence_in_tensor
     )
-    logits = job.logit_share * job.shape.vocab_size * job.style.kept_logit_bytes
     outside = sum(outside_bytes(job, 1, 0, layout.checkpointing))
-    return tokens * (layers + outside + logits) + shared_bytes(job, layout.checkpointing)
+    shared = shared_bytes(job, layout.checkpointing)
+    return tokens * (layers + outside) + loss_bytes(job, tokens).kept + shared
 
 
 def micro_batches_in_flight(layout: Layout, stage: int) -> float:

@@ -1,6 +1,6 @@
 """How an implementation computes: what its kernels keep, in which types, with what overheads.
 
-A plan for fsft itself uses `HUGGING_FACE`. Other styles describe the frameworks whose published
+A plan for fsft itself uses `fsft_style`. Other styles describe the frameworks whose published
 runs the planner is measured against.
 """
 
@@ -40,6 +40,9 @@ class Style:
     """With tensor parallelism, norms and dropouts are divided along the sequence."""
     vocabulary_parallel: bool = True
     """With tensor parallelism each rank computes its part of the logits only."""
+    loss: Literal["logits", "head"] = "logits"
+    """logits: of all logits, or of `Job.loss_chunk` tokens at a time; head: a chunk is projected
+    and has its gradients computed before the next, unless the model changes its logits."""
     logit_bytes: float = 12.0
     """The log-softmax in float32, its gradient, and that of the logits."""
     evaluated_logit_bytes: float = 10.0
@@ -98,7 +101,7 @@ class Style:
 
 
 HUGGING_FACE = Style(name="huggingface", picks_positions=True)
-"""transformers' own modules, run eagerly under DeepSpeed: what `fsft run` executes."""
+"""transformers' own modules and loss, run eagerly under DeepSpeed."""
 
 
 def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fused") -> Style:
@@ -112,7 +115,18 @@ def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fu
         "masked": Kernels(attention="flash"),
         "scores": Kernels(attention="scores"),
     }
-    style = replace(HUGGING_FACE, attention=attention, kernels=kernels[attention])
+    byte = 4.0 if dtype == "float32" else 2.0
+    style = replace(
+        HUGGING_FACE,
+        attention=attention,
+        # Written by the product, read forward and backward, and their gradients three times.
+        kernels=replace(kernels[attention], loss_bytes=6 * byte),
+        loss="head",
+        # Logits and their gradients, in the computing type: no float32 copies of all.
+        logit_bytes=2 * byte,
+        evaluated_logit_bytes=byte,
+        kept_logit_bytes=byte,
+    )
     if dtype == "float32":
         return replace(
             style,
@@ -122,3 +136,7 @@ def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fu
             copies_gradients=False,
         )
     return style
+
+
+FSFT = fsft_style("bfloat16")
+"""What `fsft run` executes by default on an accelerator."""

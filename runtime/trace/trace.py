@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fsft.runtime.trace.kernels import gpu_kernels
 from fsft.runtime.trace.model import causal_model
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
+from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.loss import loss_at
 
 
@@ -81,6 +82,7 @@ def _trace(
 ) -> StepTrace:
     model = causal_model(config, getattr(torch, dtype)).train()
     apply_checkpointing(model, checkpointing)
+    compute_loss_at_head(model)
     size = (micro_batch, sequence_length)
     ids, places, targets = (torch.zeros(size, dtype=torch.long) for _ in range(3))
     positions = torch.zeros(sequence_length, dtype=torch.long)

@@ -19,6 +19,7 @@ from fsft.recipes.models.shape import (
 )
 from fsft.recipes.problems import Problem, RecipeError
 from fsft.runtime.trace.model import causal_model
+from fsft.runtime.train.head_loss import loses_at_head
 
 
 def counted_shape(config: Mapping[str, Any]) -> ModelShape:
@@ -49,6 +50,7 @@ def counted_shape(config: Mapping[str, Any]) -> ModelShape:
         stack=stack_of(_layer(module, settings) for module in stack),
         final_norms=(Norm(hidden),),
         tied=tied,
+        scales_logits=not loses_at_head(model),
         max_positions=getattr(settings, "max_position_embeddings", None),
     )
     rest = _count(model) - shape.num_parameters

@@ -8,6 +8,7 @@ import torch
 
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
+from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import computing_dtype
 from fsft.runtime.train.model_parallel import ModelParallelUnit
@@ -34,6 +35,7 @@ def make_engine(
     import deepspeed
 
     settled = recipe.parallel.settled
+    compute_loss_at_head(model)
     apply_checkpointing(model, settled.activation_checkpointing)
     config = {**deepspeed_config(recipe), "checkpoint": {"load_universal": load_universal}}
     largest = -(-max(p.numel() for p in model.parameters()) // mesh.data.size)

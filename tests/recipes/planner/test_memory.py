@@ -10,6 +10,7 @@ from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.memory import micro_batches_in_flight, plan_memory
 from fsft.recipes.planner.stages import stage_layers, stage_parameters
+from fsft.recipes.planner.style import HUGGING_FACE
 from tests.recipes.planner.jobs import JOBS, LAYOUTS, job, llama_like
 
 GIB = 2**30
@@ -163,6 +164,23 @@ def test_every_layer_is_in_one_stage(layers: int, pipeline: int) -> None:
 
 
 def test_chunked_loss_keeps_logits_of_one_chunk() -> None:
-    whole = plan_memory(job(), Layout()).moments[0].logits
-    chunked = plan_memory(job(loss_chunk=256), Layout()).moments[0].logits
+    whole = plan_memory(job(style=HUGGING_FACE), Layout()).moments[0].logits
+    chunked = plan_memory(job(style=HUGGING_FACE, loss_chunk=256), Layout()).moments[0].logits
     assert chunked == pytest.approx(whole * 256 / 4096)
+
+
+def test_the_loss_at_the_head_takes_no_more_for_longer_rows_than_what_the_head_reads() -> None:
+    shape = llama_like()
+    short, long = (
+        plan_memory(job(length=length), Layout()).moments[0].logits for length in (16384, 65536)
+    )
+    assert long - short == pytest.approx((65536 - 16384) * shape.hidden * 2)
+    # Gradients of the weights in float32, one product of them, one chunk of slopes.
+    weights = shape.hidden * shape.vocab_size
+    assert short == pytest.approx(8 * weights + 16384 * shape.hidden * 2)
+
+
+def test_logits_that_the_model_changes_exist_all_at_once() -> None:
+    shape = replace(llama_like(), scales_logits=True)
+    memory = plan_memory(job(shape=shape, length=65536), Layout())
+    assert memory.moments[0].logits == 65536 * shape.vocab_size * 4
