@@ -249,6 +249,10 @@ class Parallel(Table):
         default="none", examples=["full"]
     )
     """full recomputes all but each layer's input, selective about half; auto: least that fits."""
+    activation_checkpointing_every: int = Field(default=1, ge=1, examples=[2])
+    """Checkpoint one of so many layers, the first among them; the others keep everything."""
+    activation_offload: bool = Field(default=False, examples=[True])
+    """Keep the inputs of checkpointed layers in host memory until backward, for long rows."""
     tensor: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Processes that divide each weight matrix among them; heads and columns divide by it."""
     pipeline: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
@@ -274,6 +278,16 @@ class Parallel(Table):
             raise ValueError(
                 'offloading to "nvme" needs offload_path, as in offload_path = "/local_nvme"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _checkpointing_where_needed(self) -> Self:
+        if self.activation_checkpointing == "none":
+            for key in ("activation_checkpointing_every", "activation_offload"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(
+                        f'{key} needs activation_checkpointing, as in "full"; it is "none"'
+                    )
         return self
 
     @model_validator(mode="after")

@@ -89,7 +89,7 @@ def _tensor_seconds(
         count * (_divided_blocks(layer) - (layout.sequence_in_tensor and _only_routes(layer)))
         for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
     )
-    number = blocks * (2 + (layout.checkpointing == "full"))
+    number = blocks * (2 + layout.share_recomputed)
     exposed = ASYNC_EXPOSED if job.style.kernels.hides_tensor else 1.0
     if layout.sequence_in_tensor:
         passed = 2 * (1 - 1 / layout.tensor) * volume
@@ -140,7 +140,7 @@ def _sequence_seconds(
     gradients (arXiv 2310.01889).
     """
     attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
-    passes = _num_layers(job, layout, stage) * (2 + (layout.checkpointing == "full"))
+    passes = _num_layers(job, layout, stage) * (2 + layout.share_recomputed)
     width = _hidden_bytes(job, layout) / job.shape.hidden / layout.tensor
     whole = attention.query_size + attention.output_size
     keys = attention.key_size + attention.value_size
@@ -164,7 +164,7 @@ def _expert_seconds(
         if isinstance(layer.feed_forward, Experts)
     )
     volume = copies * _hidden_bytes(job, layout) / layout.tensor
-    passes = 4 + 2 * (layout.checkpointing == "full")
+    passes = 4 + 2 * layout.share_recomputed
     if not job.style.kernels.sends_once:
         return passes * exchange_seconds(volume, layout.expert, 1, cluster, speeds)
     exposed = 1.0
@@ -230,8 +230,8 @@ def gathering_seconds(
     byte = job.style.compute_bytes
     weights = part.dense + part.experts / layout.expert
     trained = part.trained_dense + part.trained_experts / layout.expert
-    is_computed_again = layout.checkpointing != "none"
-    gathers = 2 + (is_computed_again and job.style.kernels.gathers == "modules")
+    by_modules = job.style.kernels.gathers == "modules"
+    gathers = 2 + (layout.share_checkpointed if by_modules else 0.0)
     volume = (gathers * byte * weights + byte * trained) * (1 - 1 / ranks)
     speed = ring_speed(ranks, layout.tensor, cluster, speeds)
     messages = 3 * _num_layers(job, layout, stage)

@@ -89,9 +89,9 @@ def compute_seconds(
     elementwise = tokens * work.elementwise / rates.bandwidth
     again = 0.0
     if layout.checkpointing == "full":
-        again = forward + attended + elementwise
+        again = layout.share_checkpointed * (forward + attended + elementwise)
     elif layout.checkpointing == "selective":
-        again = forward / 2 + elementwise
+        again = layout.share_checkpointed * (forward / 2 + elementwise)
     busy = Computing(
         forward * (1 + backward) + adapters + head,
         attended + attended_back,
@@ -143,7 +143,7 @@ def _attention(work: Work, job: Job, tokens: float, rates: Rates) -> tuple[float
 
 def _launching(work: Work, job: Job, layout: Layout, speeds: Speeds) -> float:
     """Seconds that the host takes to launch everything."""
-    again = layout.checkpointing != "none"
+    again = layout.share_checkpointed
     kernels = work.kernels
     if layout.pipeline > 1:
         kernels += layout.virtual_stages * KERNELS_PER_TURN.get(job.style.kernels.host, 0)

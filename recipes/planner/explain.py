@@ -35,20 +35,13 @@ def explain_memory(job: Job, layout: Layout, memory: Memory) -> Iterator[str]:
     ):
         divided = f" / {layout.shards} (ZeRO {layout.zero})" if layout.zero >= stages else ""
         yield f"{name} = {each:g} B × parameters{divided} = {format_gib(value)}"
-    per_token, working = stage_activations(
-        job,
-        layout.tensor,
-        layout.pipeline,
-        memory.stage,
-        layout.checkpointing,
-        layout.sequence_in_tensor,
-    )
+    per_token, working = stage_activations(job, layout, memory.stage)
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
     in_flight = micro_batches_in_flight(layout, memory.stage)
     kept = per_token * tokens * in_flight
     yield (
         f"activations kept = {per_token:,.0f} B/token × {tokens:,.0f} tokens × "
-        f"{in_flight:g} in flight = {format_gib(kept)} ({layout.checkpointing} checkpointing)"
+        f"{in_flight:g} in flight = {format_gib(kept)} ({layout.checkpointing_words} checkpointing)"
     )
     yield (
         f"one layer at work = {working:,.0f} B/token × {tokens:,.0f} tokens = "

@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 Checkpointing = Literal["none", "selective", "full"]
 Offload = Literal["none", "cpu", "nvme"]
+HostOffload = Literal["none", "cpu"]
 
 
 class Layout(NamedTuple):
@@ -32,6 +33,10 @@ class Layout(NamedTuple):
     zero_group: int | None = None
     reshard: bool = True
     """ZeRO-3 frees gathered weights after forward."""
+    checkpointed_every: int = 1
+    """Each so many layers one is checkpointed, the first among them; the others keep all."""
+    offload_activations: HostOffload = "none"
+    """Where the inputs of checkpointed layers wait for backward."""
 
     @property
     def num_devices(self) -> int:
@@ -50,6 +55,26 @@ class Layout(NamedTuple):
         Tensor ranks share out whole experts, not parts of each.
         """
         return max(1, self.shards * self.tensor // self.expert)
+
+    @property
+    def share_checkpointed(self) -> float:
+        """The share of layers that keep less than all."""
+        return 0.0 if self.checkpointing == "none" else 1 / self.checkpointed_every
+
+    @property
+    def share_recomputed(self) -> float:
+        """The share of layers whose whole forward is computed again."""
+        return self.share_checkpointed if self.checkpointing == "full" else 0.0
+
+    @property
+    def checkpointing_words(self) -> str:
+        """As in "full", "full, 1 of 2 layers", "full, inputs on cpu"."""
+        words = [str(self.checkpointing)]
+        if self.checkpointed_every > 1:
+            words.append(f"1 of {self.checkpointed_every} layers")
+        if self.offload_activations != "none":
+            words.append(f"inputs on {self.offload_activations}")
+        return ", ".join(words)
 
     @property
     def global_batch(self) -> int:

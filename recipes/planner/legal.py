@@ -14,6 +14,7 @@ def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
         or _why_not_sequence(job, layout)
         or _why_not_expert(job.shape, layout)
         or why_not_offload(layout)
+        or _why_not_checkpointing(layout)
         or _why_not_batch(job, layout, cluster)
     )
 
@@ -91,6 +92,12 @@ def _why_not_expert(shape: ModelShape, layout: Layout) -> str | None:
     for number, what in {ranks: "data ranks", **counts}.items():
         if number % expert:
             return f"{number} {what} cannot be divided by EP {expert}"
+    return None
+
+
+def _why_not_checkpointing(layout: Layout) -> str | None:
+    if layout.offload_activations != "none" and layout.checkpointing == "none":
+        return "only inputs of checkpointed layers are offloaded"
     return None
 
 

@@ -9,6 +9,7 @@ from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.method import BITS
 from fsft.recipes.planner.stages import (
     StageParameters,
+    input_bytes,
     largest_linear,
     outside_bytes,
     shared_bytes,
@@ -110,14 +111,7 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
     part = stage_parameters(job, layout.tensor, layout.pipeline, stage)
     states = _states(job, layout, part)
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
-    per_token, per_token_working = stage_activations(
-        job,
-        layout.tensor,
-        layout.pipeline,
-        stage,
-        layout.checkpointing,
-        layout.sequence_in_tensor,
-    )
+    per_token, per_token_working = stage_activations(job, layout, stage)
     in_flight = micro_batches_in_flight(layout, stage)
     activations: float = per_token * tokens * in_flight
     if stage == 0 and job.num_patches:
@@ -135,6 +129,9 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
     activations += stays * tokens / outside_ranks + shared_bytes(job, layout.checkpointing)
     ending = goes * tokens / outside_ranks
     working = per_token_working * tokens
+    waiting = 0.0
+    if layout.offload_activations == "cpu":
+        waiting = input_bytes(job, layout, stage) * tokens * in_flight
     logits = evaluated = 0.0
     if stage == layout.pipeline - 1:
         parts = layout.tensor if style.vocabulary_parallel else 1
@@ -188,7 +185,7 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         allocated,
         reserved,
         reserved + style.context_bytes + communicators * COMMUNICATOR_BYTES,
-        PROCESS_BYTES + states.host,
+        PROCESS_BYTES + states.host + waiting,
         PROCESS_BYTES + style.loading_bytes * (part.dense + part.experts),
         PROCESS_BYTES + CHECKPOINT_BYTES * job.shape.num_parameters,
         states.disk,
@@ -308,9 +305,7 @@ def kept_after_forward(job: Job, layout: Layout) -> float:
     Activations of all layers, what is kept outside them, and what the loss leaves.
     """
     tokens = layout.micro_batch * job.sequence_length / layout.sequence
-    layers, _ = stage_activations(
-        job, layout.tensor, 1, 0, layout.checkpointing, layout.sequence_in_tensor
-    )
+    layers, _ = stage_activations(job, layout._replace(pipeline=1), 0)
     outside = sum(outside_bytes(job, 1, 0, layout.checkpointing))
     shared = shared_bytes(job, layout.checkpointing)
     return tokens * (layers + outside) + loss_bytes(job, tokens).kept + shared

@@ -26,7 +26,14 @@ def on_one_device(job: Job, layout: Layout) -> OneDevice:
     Gradients, which come into being while activations go, are not in `peak`.
     """
     alone = layout._replace(
-        zero=0, data=1, tensor=1, pipeline=1, sequence=1, expert=1, gradient_accumulation=1
+        zero=0,
+        data=1,
+        tensor=1,
+        pipeline=1,
+        sequence=1,
+        expert=1,
+        gradient_accumulation=1,
+        offload_activations="none",
     )
     memory = plan_memory(job, alone)
     steps = (moment for moment in memory.moments if moment.phase == "train")
@@ -43,7 +50,7 @@ def _flops(job: Job, layout: Layout) -> float | None:
     if layout.checkpointing == "selective":
         return None
     matmul, attention, head = flops_per_token(job)
-    again = layout.checkpointing == "full"
+    again = layout.share_recomputed
     # The causal half is all that is needed, but counters of operations see whole products.
     attended = 2 * attention * (1 + FLASH_BACKWARD + again)
     tokens = layout.micro_batch * job.sequence_length

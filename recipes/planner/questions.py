@@ -8,7 +8,7 @@ from fsft.recipes.hardware.cluster import Cluster, make_cluster
 from fsft.recipes.models.from_config import load_config, load_shape, read_shape
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.job import Job
-from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
+from fsft.recipes.planner.layout import Checkpointing, HostOffload, Layout, Offload
 from fsft.recipes.planner.method import Method, MethodType
 from fsft.recipes.planner.style import fsft_style
 from fsft.recipes.problems import Problem, RecipeError
@@ -131,12 +131,18 @@ def fixed_by(parallel: Parallel) -> dict[str, Any]:
         # With a global batch the accumulation follows from the micro batch.
         if value != "auto" and not (key == "gradient_accumulation" and parallel.global_batch):
             fixed[field] = value
+    fixed["checkpointed_every"] = parallel.activation_checkpointing_every
+    fixed["offload_activations"] = "cpu" if parallel.activation_offload else "none"
     return fixed
 
 
 def settle(recipe: Recipe, layout: Layout) -> Recipe:
     """The recipe with every "auto" of [parallel] answered by `layout`."""
-    answers = {key: getattr(layout, _KEYS[key]) for key in recipe.parallel.open_keys}
+    answers: dict[str, Any] = {
+        key: getattr(layout, _KEYS[key]) for key in recipe.parallel.open_keys
+    }
+    if answers.get("activation_checkpointing") == "none":
+        answers |= {"activation_checkpointing_every": 1, "activation_offload": False}
     parallel = recipe.parallel.model_copy(update=answers)
     return recipe.model_copy(update={"parallel": parallel})
 
@@ -167,6 +173,7 @@ def fixed_from(pairs: Mapping[str, str]) -> dict[str, Any]:
         "checkpointing": Checkpointing,
         "offload_optimizer": Offload,
         "offload_weights": Offload,
+        "offload_activations": HostOffload,
     }
     numbers = {name for name, kind in get_type_hints(Layout).items() if kind is int}
     fixed: dict[str, Any] = {}

@@ -146,8 +146,11 @@ def _variants(
             # On one device ZeRO has nothing to divide; it serves offloading alone.
             continue
         for checkpointing in _choices(fixed, "checkpointing", CHECKPOINTING):
+            is_kept = checkpointing == "none"
             yield geometry._replace(
                 checkpointing=checkpointing,
+                checkpointed_every=1 if is_kept else fixed.get("checkpointed_every", 1),
+                offload_activations="none" if is_kept else fixed.get("offload_activations", "none"),
                 offload_optimizer=optimizer,
                 offload_weights=weights,
             )
@@ -230,6 +233,8 @@ def _complexity(layout: Layout) -> int:
         + 2 * (layout.offload_optimizer != "none")
         + (layout.offload_weights != "none")
         + (layout.checkpointing != "none")
+        + (layout.checkpointed_every > 1)
+        + (layout.offload_activations != "none")
     )
 
 

@@ -1,5 +1,6 @@
 """What one pipeline stage holds on one tensor parallel rank, before ZeRO divides it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from fsft.recipes.planner.activations import (
     working_set,
 )
 from fsft.recipes.planner.job import Job
-from fsft.recipes.planner.layout import Checkpointing
+from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
 
 
@@ -76,25 +77,60 @@ def stage_parameters(job: Job, tensor: int, pipeline: int, stage: int) -> StageP
     return StageParameters(dense, experts, trained, trained_experts, quantized, largest, outside)
 
 
+def stage_activations(job: Job, layout: Layout, stage: int) -> tuple[float, float]:
+    """Bytes per token that a stage keeps for backward, and what its fullest layer adds to them."""
+    kept, working = _activations(
+        job,
+        layout.tensor,
+        layout.pipeline,
+        stage,
+        layout.checkpointing,
+        layout.sequence_in_tensor,
+        layout.checkpointed_every,
+    )
+    if layout.offload_activations == "none":
+        return kept, working
+    # The layer that is computed again has its input back.
+    one = job.style.compute_bytes * job.shape.hidden
+    return kept - input_bytes(job, layout, stage), working + one
+
+
+def input_bytes(job: Job, layout: Layout, stage: int) -> float:
+    """Bytes per token of the inputs of a stage's checkpointed layers."""
+    if layout.checkpointing == "none":
+        return 0.0
+    return _input_bytes(job, layout.pipeline, stage, layout.checkpointed_every)
+
+
 @lru_cache(maxsize=4096)
-def stage_activations(
+def _input_bytes(job: Job, pipeline: int, stage: int, every: int) -> float:
+    return sum(
+        _checkpointed(first, count, every) * job.style.compute_bytes * layer.attention.hidden
+        for layer, first, count in _placed(job.shape, pipeline, stage)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _activations(
     job: Job,
     tensor: int,
     pipeline: int,
     stage: int,
     checkpointing: Checkpointing,
     all_split: bool,
+    every: int,
 ) -> tuple[float, float]:
-    """Bytes per token that a stage keeps for backward, and what its fullest layer adds to them.
-
-    `all_split` divides norms and dropouts over the tensor ranks as well.
-    """
+    """`all_split` divides norms and dropouts over the tensor ranks as well."""
     saved = fullest = 0.0
     style, method = job.style, job.method
-    for layer, count in layers_of_stage(job.shape, pipeline, stage):
+    for layer, first, number in _placed(job.shape, pipeline, stage):
         kept = saved_by_layer(layer, style, method, checkpointing)
+        count = number if every == 1 else _checkpointed(first, number, every)
         saved += count * kept.on_one_of(tensor, all_split=all_split)
         extra = _kept_besides(job, layer, tensor, all_split)
+        if count < number:
+            whole = saved_by_layer(layer, style, method).on_one_of(tensor, all_split=all_split)
+            saved += (number - count) * (whole + extra)
         work = working_set(layer, style, method)
         if checkpointing == "none":
             saved += count * extra
@@ -172,6 +208,19 @@ def largest_linear(job: Job) -> float:
         for layer, _ in job.shape.stack.layers
         for linear in (*_dense_linears(layer), *_expert_linears(layer))
     )
+
+
+def _placed(shape: ModelShape, pipeline: int, stage: int) -> Iterator[tuple[Layer, int, int]]:
+    """The layers of a stage: equal ones together, the place of the first of them, their number."""
+    place = stage_layers(shape.stack.num_layers, pipeline, stage)[0]
+    for layer, count in layers_of_stage(shape, pipeline, stage):
+        yield layer, place, count
+        place += count
+
+
+def _checkpointed(first: int, count: int, every: int) -> int:
+    """How many of `count` layers from the place `first` on are checkpointed: each `every`th."""
+    return -(-(first + count) // every) + (-first // every)
 
 
 def layers_of_stage(shape: ModelShape, pipeline: int, stage: int) -> tuple[tuple[Layer, int], ...]:

@@ -60,7 +60,7 @@ def module_table(job: Job) -> list[ModuleRow]:
     norms = sum(norm.num_parameters for norm in (*shape.final_norms, *shape.encoder_norms))
     rows.append(row("last norm and head", shape.num_head_parameters + norms))
     inputs = style.compute_bytes * job.sequence_length * shape.hidden
-    kept, _ = stage_activations(job, 1, 1, 0, "none", False)
+    kept, _ = stage_activations(job, Layout(), 0)
     activations = kept * job.sequence_length
     rows.append(ModuleRow("input of one sequence", None, inputs, inputs))
     rows.append(ModuleRow("activations of one sequence", None, 0.0, activations))

@@ -14,7 +14,7 @@ from fsft.recipes.planner.compute import compute_seconds, host_share
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds, fitted_speeds
-from fsft.recipes.planner.stages import stage_parameters
+from fsft.recipes.planner.stages import input_bytes, stage_parameters
 from fsft.recipes.planner.work import num_tensors, stage_work
 
 OPTIMIZER_BYTES = 30.0
@@ -86,6 +86,7 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
         other = compute_seconds(job, layout, 0, cluster.accelerator, speeds, split).seconds
         bubble = (other + split) * (layout.pipeline - 1) / layout.virtual_stages
     optimizer, offload = _update_seconds(job, layout, stage, cluster, speeds)
+    offload += _inputs_seconds(job, layout, stage, cluster)
     optimizer += _accumulation_seconds(job, layout, stage, cluster, speeds)
     tensors = num_tensors(job, layout.pipeline, stage, layout.expert)
     optimizer += tensors * speeds.tensor_seconds * host_share(cluster.accelerator, speeds)
@@ -98,7 +99,8 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
     products = (2 if job.method.freezes else 3) * (matmul + head)
     model_flops = rounds * tokens * (products + 3 * attention) * share
     again = {"none": 0.0, "selective": 0.5 * matmul, "full": matmul + attention}
-    hardware = model_flops + rounds * tokens * again[layout.checkpointing] * share
+    again_flops = layout.share_checkpointed * again[layout.checkpointing]
+    hardware = model_flops + rounds * tokens * again_flops * share
     peak = (cluster.accelerator.peak_tflops(job.style.dtype) or float("inf")) * 1e12
     return StepTime(
         seconds,
@@ -166,6 +168,17 @@ def _accumulation_seconds(
     return (layout.gradient_accumulation - 1) * moved / bandwidth
 
 
+def _inputs_seconds(job: Job, layout: Layout, stage: int, cluster: Cluster) -> float:
+    """Inputs of checkpointed layers go to the host and come back, while nothing is computed."""
+    if layout.offload_activations == "none":
+        return 0.0
+    device = cluster.accelerator
+    lane = device.pcie_bandwidth or device.memory_bandwidth or 1.0
+    tokens = layout.gradient_accumulation * layout.micro_batch * job.sequence_length
+    moved = input_bytes(job, layout, stage) * tokens / layout.sequence
+    return 2 * moved / lane
+
+
 def _update_seconds(
     job: Job, layout: Layout, stage: int, cluster: Cluster, speeds: Speeds
 ) -> tuple[float, float]:
@@ -184,7 +197,7 @@ def _update_seconds(
     # Gradients go to the host and weights come back.
     offload = 2 * job.style.compute_bytes * updated / lane
     if layout.offload_weights != "none":
-        passes = 2 + (layout.checkpointing == "full")
+        passes = 2 + layout.share_recomputed
         byte = job.style.weight_bytes
         offload += layout.gradient_accumulation * passes * byte * weights / layout.shards / lane
     if layout.offload_optimizer == "nvme":

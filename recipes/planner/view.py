@@ -76,7 +76,7 @@ def layout_cells(plan: Plan, shown: list[Candidate]) -> tuple[list[str], list[li
                 str(layout.zero),
                 *(str(degrees[short][index]) for short in used),
                 f"{layout.micro_batch} × {layout.gradient_accumulation}",
-                layout.checkpointing,
+                layout.checkpointing_words,
                 *([offload(layout)] if offloads else []),
                 gib(candidate.memory.device_total),
                 step_seconds(candidate),

@@ -60,17 +60,18 @@ def trace_step(
     micro_batch: int,
     sequence_length: int,
     checkpointing: str,
+    every: int = 1,
     dtype: str = "bfloat16",
     packed: bool = False,
 ) -> StepTrace:
     """Trace forward, loss and backward of a config.json's causal language model.
 
-    Every token learns. `dtype` is that of weights and activations. `packed` rows hold several
-    samples, which PyTorch's own attention keeps apart by a mask. Raises RecipeError for a config
-    that transformers does not take.
+    Every token learns. One of `every` layers is checkpointed. `dtype` is that of weights and
+    activations. `packed` rows hold several samples, which PyTorch's own attention keeps apart by a
+    mask. Raises RecipeError for a config that transformers does not take.
     """
     with FakeTensorMode(), gpu_kernels(), _packing(packed):
-        return _trace(config, micro_batch, sequence_length, checkpointing, dtype)
+        return _trace(config, micro_batch, sequence_length, checkpointing, every, dtype)
 
 
 def _trace(
@@ -78,10 +79,11 @@ def _trace(
     micro_batch: int,
     sequence_length: int,
     checkpointing: str,
+    every: int,
     dtype: str,
 ) -> StepTrace:
     model = causal_model(config, getattr(torch, dtype)).train()
-    apply_checkpointing(model, checkpointing)
+    apply_checkpointing(model, checkpointing, every=every)
     compute_loss_at_head(model)
     size = (micro_batch, sequence_length)
     ids, places, targets = (torch.zeros(size, dtype=torch.long) for _ in range(3))

@@ -5,9 +5,11 @@ Works on transformers' models, which checkpoint layer by layer.
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from torch.autograd.graph import save_on_cpu
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     SelectiveCheckpointContext,
@@ -39,11 +41,14 @@ FUSED_ATTENTIONS = frozenset(
 """Attention without a tensor of scores, whose outputs selective checkpointing keeps."""
 
 
-def apply_checkpointing(model: torch.nn.Module, mode: str) -> None:
-    """Make every layer of a transformers model keep as little as `mode` says.
+def apply_checkpointing(
+    model: torch.nn.Module, mode: str, *, every: int = 1, offload: bool = False
+) -> None:
+    """Make one of `every` layers of a transformers model keep as little as `mode` says.
 
     "none" keeps all, "full" the input of each layer, "selective" besides that the outputs of the
     1st, 3rd, 5th … matrix multiplication of a layer and of its fused attention, as torchtitan does.
+    `offload` keeps the inputs in pinned host memory; the copies wait for the device.
     """
     if mode == "none":
         return
@@ -51,8 +56,24 @@ def apply_checkpointing(model: torch.nn.Module, mode: str) -> None:
     if mode == "selective":
         arguments["context_fn"] = _selective_contexts
     model.activation_checkpointing_enable(  # type: ignore[operator]
-        activation_checkpointing_kwargs=arguments
+        activation_checkpointing_kwargs=arguments, every_n_layers=every
     )
+    if offload:
+        for module in model.modules():
+            if recompute := getattr(module, "_gradient_checkpointing_func", None):
+                module._gradient_checkpointing_func = partial(_offloaded, recompute)
+
+
+def _offloaded(checkpoint: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a checkpointed layer, and let its input wait on the host.
+
+    transformers' own offload pins memory even where there is no device to pin it for.
+    """
+    from deepspeed.accelerator import get_accelerator
+
+    device = get_accelerator().device_name()
+    with save_on_cpu(pin_memory=device != "cpu", device_type=device):
+        return checkpoint(*args, **kwargs)
 
 
 def _selective_contexts() -> Any:

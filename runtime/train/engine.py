@@ -36,7 +36,12 @@ def make_engine(
 
     settled = recipe.parallel.settled
     compute_loss_at_head(model)
-    apply_checkpointing(model, settled.activation_checkpointing)
+    apply_checkpointing(
+        model,
+        settled.activation_checkpointing,
+        every=recipe.parallel.activation_checkpointing_every,
+        offload=recipe.parallel.activation_offload,
+    )
     config = {**deepspeed_config(recipe), "checkpoint": {"load_universal": load_universal}}
     largest = -(-max(p.numel() for p in model.parameters()) // mesh.data.size)
     config["zero_optimization"] |= offload_settings(recipe.parallel, nvme, largest)

@@ -30,6 +30,7 @@ def show_trace(config: Mapping[str, Any], plan: Plan, console: Console) -> None:
             micro_batch=layout.micro_batch,
             sequence_length=plan.job.sequence_length,
             checkpointing=layout.checkpointing,
+            every=layout.checkpointed_every,
             dtype=plan.job.style.dtype,
             packed=plan.job.style.attention == "masked",
         )
