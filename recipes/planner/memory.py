@@ -93,12 +93,13 @@ def plan_memory(job: Job, layout: Layout, *, stage: int | None = None) -> Memory
     """Memory of `layout`; of the fullest pipeline stage, or of `stage`.
 
     That is the first, the second or the last: those between hold as many layers as the second, and
-    fewer micro batches in flight.
+    fewer micro batches in flight, unless only some layers are checkpointed.
     """
     if stage is not None:
         return _stage_memory(job, layout, stage)
     fullest = _stage_memory(job, layout, 0)
-    for other in sorted({1, layout.pipeline - 1}):
+    others = range(1, layout.pipeline) if layout.checkpointed_every > 1 else (1, layout.pipeline - 1)
+    for other in sorted(set(others)):
         if 0 < other < layout.pipeline:
             memory = _stage_memory(job, layout, other)
             if memory.device_total > fullest.device_total:

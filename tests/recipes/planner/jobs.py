@@ -91,7 +91,7 @@ SHAPES = st.builds(
 )
 JOBS = st.builds(Job, SHAPES, st.sampled_from([512, 2048, 8192]), METHODS)
 LAYOUTS = st.builds(
-    lambda zero, data, tensor, pipeline, micro_batch, accumulation, checkpointing: Layout(
+    lambda zero, data, tensor, pipeline, micro_batch, accumulation, checkpointing, every: Layout(
         zero=1 if pipeline > 1 else zero,
         data=data,
         tensor=tensor,
@@ -99,6 +99,7 @@ LAYOUTS = st.builds(
         micro_batch=micro_batch,
         gradient_accumulation=accumulation,
         checkpointing=checkpointing,
+        checkpointed_every=every,
     ),
     st.integers(0, 3),
     POWERS,
@@ -107,4 +108,5 @@ LAYOUTS = st.builds(
     st.sampled_from([1, 2, 4]),
     POWERS,
     st.sampled_from(["none", "selective", "full"]),
+    st.sampled_from([1, 2, 3]),
 )

@@ -87,6 +87,22 @@ def test_checkpointing_more_never_keeps_more(question: Job, layout: Layout) -> N
     assert kept == sorted(kept, reverse=True)
 
 
+@given(JOBS, LAYOUTS)
+def test_checkpointing_fewer_layers_never_keeps_less_and_offloading_never_more(
+    question: Job, layout: Layout
+) -> None:
+    layout = layout._replace(pipeline=1, checkpointing="full")
+    kept = [
+        plan_memory(question, layout._replace(checkpointed_every=every)).moments[0].activations
+        for every in (1, 2, 3, 4)
+    ]
+    assert kept == sorted(kept)
+    there = plan_memory(question, layout._replace(offload_activations="cpu"))
+    here = plan_memory(question, layout)
+    assert there.moments[0].activations <= here.moments[0].activations * SLACK
+    assert there.host > here.host
+
+
 @given(LAYOUTS)
 def test_a_deeper_model_needs_more(layout: Layout) -> None:
     shallow, deep = job(llama_like(layers=16)), job(llama_like(layers=32))
