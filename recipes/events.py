@@ -113,6 +113,8 @@ class Step(_Event):
     """The norm of the whole gradient before clipping."""
     tokens: int
     """Tokens computed, over all processes, padding not counted."""
+    padding: int = 0
+    """Positions computed besides, which fill rows of a micro batch up to the longest."""
     flops: float
     """FLOPs of the step, over all processes: 6N, causal attention, logits where there is a loss."""
     seconds: float

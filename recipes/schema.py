@@ -69,10 +69,10 @@ class Model(Table):
     """Where the weights come from: the ones at path, or random ones drawn with the seed."""
     dtype: Literal["float32", "bfloat16"] = Field(default="bfloat16", examples=["bfloat16"])
     """The type that forward and backward compute in; the optimizer keeps float32."""
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
-        default="auto", examples=["sdpa"]
-    )
-    """The attention kernel; auto is flash_attention_2 where installed on a GPU, else sdpa."""
+    attention: Literal[
+        "auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"
+    ] = Field(default="auto", examples=["sdpa"])
+    """The attention kernel; auto is the newest flash-attn installed on a GPU, else sdpa."""
     config: dict[str, JsonValue] | None = Field(
         default=None, examples=['{ model_type = "llama", hidden_size = 256 }']
     )
@@ -412,6 +412,15 @@ class Recipe(Table):
     convert: Convert = Convert()
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _attention_sees_whole_rows(self) -> Self:
+        if self.model.attention == "flex_attention" and self.parallel.sequence != 1:
+            raise ValueError(
+                'model.attention = "flex_attention" does not go with parallel.sequence: '
+                "its masks are made for whole rows"
+            )
+        return self
 
 
 def to_document(recipe: Recipe) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def plan_memory(job: Job, layout: Layout, *, stage: int | None = None) -> Memory
     if stage is not None:
         return _stage_memory(job, layout, stage)
     fullest = _stage_memory(job, layout, 0)
-    others = range(1, layout.pipeline) if layout.checkpointed_every > 1 else (1, layout.pipeline - 1)
+    others = (
+        range(1, layout.pipeline) if layout.checkpointed_every > 1 else (1, layout.pipeline - 1)
+    )
     for other in sorted(set(others)):
         if 0 < other < layout.pipeline:
             memory = _stage_memory(job, layout, other)

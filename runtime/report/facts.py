@@ -42,6 +42,8 @@ class ReportFacts:
     total_steps: int
     tokens: int
     """Tokens trained on, padding not counted."""
+    padding_share: float
+    """Of the positions that were computed, those that held no token."""
     epochs: float
     train_seconds: float
     """The sum of the steps' durations; starting and saving not counted."""
@@ -115,6 +117,7 @@ def report_facts(
     start = [event for event in events if isinstance(event, TrainStarted)][-1]
     seconds = sum(step.seconds for step in steps)
     tokens = sum(step.tokens for step in steps)
+    padding = sum(step.padding for step in steps)
     tflops = sum(step.flops for step in steps) / seconds / 1e12
     memory = _memory(events)
     last = steps[-FINAL_STEPS:]
@@ -131,6 +134,7 @@ def report_facts(
         steps=len(steps),
         total_steps=start.total_steps,
         tokens=tokens,
+        padding_share=padding / (tokens + padding),
         epochs=tokens / data["splits"]["train"]["epoch_tokens"],
         train_seconds=seconds,
         stage_seconds=dict(stage_seconds),

@@ -31,6 +31,7 @@ from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import (
     attention_kernel,
     build_model,
+    joins_rows,
     load_tokenizer,
     num_matmul_parameters,
 )
@@ -47,6 +48,7 @@ class _Totals:
 
     num_labels: int
     num_tokens: int
+    num_positions: int
     num_logits: int
     sum_squared_lengths: int
 
@@ -69,7 +71,7 @@ class Trainer:
         self.total_steps = self.plan.total_steps(self.recipe.budget)
         tokenizer = load_tokenizer(run.tokenizer)
         model = build_model(self.recipe, tokenizer, accelerator)
-        one_row = "flash" in attention_kernel(self.recipe.model, accelerator)
+        one_row = joins_rows(attention_kernel(self.recipe.model, accelerator))
         num_rows = 1 if one_row else parallel.micro_batch
         self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.batches = BatchMaker(
@@ -185,6 +187,7 @@ class Trainer:
                     learning_rate=learning_rate,
                     grad_norm=grad_norm,
                     tokens=totals.num_tokens,
+                    padding=totals.num_positions - totals.num_tokens,
                     flops=self._flops(totals),
                     seconds=time.perf_counter() - start,
                     memory_bytes=peak_memory_bytes(),
@@ -193,7 +196,16 @@ class Trainer:
         return asked.item() > 0
 
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
-        own = [(b.num_labels, b.num_tokens, b.num_logits, b.sum_squared_lengths) for b in batches]
+        own = [
+            (
+                b.num_labels,
+                b.num_tokens,
+                b.input_ids.numel(),
+                b.num_logits,
+                b.sum_squared_lengths,
+            )
+            for b in batches
+        ]
         sums = torch.tensor(own, device=self.engine.device).sum(dim=0)
         dist.all_reduce(sums, group=self.mesh.data.group)
         return _Totals(*(int(value) for value in sums.tolist()))

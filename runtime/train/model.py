@@ -65,13 +65,31 @@ def auto_class(config: Any) -> Any:
 
 
 def attention_kernel(model: Model, accelerator: str) -> str:
-    """The attention implementation that transformers is asked for."""
+    """The attention implementation that transformers is asked for.
+
+    Raises Refused for one that computes no gradients on a cpu.
+    """
+    if model.attention == "flex_attention" and accelerator == "cpu":
+        reason = "flex_attention computes no gradients on a cpu."
+        raise Refused(Problem(key="model.attention", reason=reason, example='attention = "sdpa"'))
     if model.attention != "auto":
         return model.attention
-    from transformers.utils import is_flash_attn_2_available
+    from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
-    usable = accelerator != "cpu" and model.dtype == "bfloat16" and is_flash_attn_2_available()
-    return "flash_attention_2" if usable else "sdpa"
+    if accelerator != "cpu" and model.dtype == "bfloat16":
+        if is_flash_attn_3_available():
+            return "flash_attention_3"
+        if is_flash_attn_2_available():
+            return "flash_attention_2"
+    return "sdpa"
+
+
+def joins_rows(kernel: str) -> bool:
+    """Whether an attention implementation skips what samples of one row do not see of each other.
+
+    Then all rows of a micro batch are computed as one, without padding.
+    """
+    return "flash" in kernel or kernel == "flex_attention"
 
 
 def num_matmul_parameters(model: Any) -> tuple[int, int]:

@@ -34,7 +34,7 @@ BUDGETS = st.one_of(
 DTYPES = st.sampled_from(["float32", "bfloat16"])
 MODEL_SETTINGS = {
     "dtype": DTYPES,
-    "attention": st.sampled_from(["auto", "sdpa", "eager", "flash_attention_2"]),
+    "attention": st.sampled_from(["auto", "sdpa", "eager", "flash_attention_3"]),
 }
 DATA_SETTINGS = {
     "eval": SOURCES,

@@ -108,11 +108,18 @@ def test_one_row_holds_no_padding() -> None:
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1]]
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "attention", ["sdpa", "eager", pytest.param("flex_attention", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("one_row", [False, True])
-def test_a_packed_sample_does_not_see_its_neighbour(attention: str, *, one_row: bool) -> None:
+def test_a_packed_sample_does_not_see_its_neighbour(
+    attention: str, monkeypatch: pytest.MonkeyPatch, *, one_row: bool
+) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.integrations import flex_attention
 
+    # Computed by PyTorch's reference instead of a compiled kernel.
+    monkeypatch.setattr(flex_attention, "is_torchdynamo_compiling", lambda: True)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64,
