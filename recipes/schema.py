@@ -163,7 +163,7 @@ class Hardware(Table):
     """Where the run takes place. What is not given is detected, or taken from fsft's tables."""
 
     accelerator: str = Field(default="auto", min_length=1, examples=["H100-80GB-SXM"])
-    """The device: a name from `fsft hardware`, cuda, cpu, or auto (cuda where there is one)."""
+    """The device: a name from `fsft hardware`, cuda, cpu, or auto (a GPU or NPU, else cpu)."""
     nodes: int = Field(default=1, ge=1, examples=[2])
     """Machines that train together."""
     devices_per_node: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(

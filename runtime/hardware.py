@@ -27,22 +27,22 @@ def find_devices(hardware: Hardware) -> Devices:
 
     Raises Refused when they are not there.
     """
-    num_gpus = 0 if hardware.accelerator == "cpu" else _num_gpus()
+    kind, number = ("cpu", 0) if hardware.accelerator == "cpu" else _found()
     accelerator = hardware.accelerator
-    if accelerator == "auto":
-        accelerator = "cuda" if num_gpus else "cpu"
-    elif accelerator != "cpu":
-        # The name of a device, as the planner knows it.
-        accelerator = "cuda"
+    if accelerator not in {"cpu", "cuda"}:
+        # The name of a device, as the planner knows it, or auto.
+        accelerator = kind if number or accelerator == "auto" else "cuda"
+    here = number if accelerator == kind else 0
     if hardware.devices_per_node == "auto":
-        per_node = num_gpus if accelerator == "cuda" else CPU_PROCESSES
+        per_node = CPU_PROCESSES if accelerator == "cpu" else here
     else:
         per_node = hardware.devices_per_node
-    if accelerator == "cuda" and not 0 < per_node <= num_gpus:
+    if accelerator != "cpu" and not 0 < per_node <= here:
+        what = "GPUs" if accelerator == "cuda" else f"{accelerator} devices"
         raise Refused(
             Problem(
                 key="hardware",
-                reason=f"{max(1, per_node)} GPUs are asked for, {num_gpus} are visible.",
+                reason=f"{max(1, per_node)} {what} are asked for, {here} are visible.",
                 example='accelerator = "cpu", or devices_per_node = "auto"',
             )
         )
@@ -59,7 +59,14 @@ def process_environment(devices: Devices) -> dict[str, str]:
     return {**os.environ, **settings}
 
 
-def _num_gpus() -> int:
+def _found() -> tuple[str, int]:
+    """What PyTorch calls the accelerator of this machine, as cuda or npu, and how many there are.
+
+    Apple's is left alone: it trains with neither bfloat16 nor several processes.
+    """
     import torch
 
-    return torch.cuda.device_count()
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is None or device.type == "mps":
+        return "cpu", 0
+    return device.type, torch.accelerator.device_count()

@@ -41,9 +41,7 @@ FUSED_ATTENTIONS = frozenset(
 """Attention without a tensor of scores, whose outputs selective checkpointing keeps."""
 
 
-def apply_checkpointing(
-    model: torch.nn.Module, mode: str, *, every: int = 1, offload: bool = False
-) -> None:
+def apply_checkpointing(model: Any, mode: str, *, every: int = 1, offload: bool = False) -> None:
     """Make one of `every` layers of a transformers model keep as little as `mode` says.
 
     "none" keeps all, "full" the input of each layer, "selective" besides that the outputs of the
@@ -55,9 +53,7 @@ def apply_checkpointing(
     arguments: dict[str, Any] = {"use_reentrant": False}
     if mode == "selective":
         arguments["context_fn"] = _selective_contexts
-    model.activation_checkpointing_enable(  # type: ignore[operator]
-        activation_checkpointing_kwargs=arguments, every_n_layers=every
-    )
+    model.activation_checkpointing_enable(arguments, every_n_layers=every)
     if offload:
         for module in model.modules():
             if recompute := getattr(module, "_gradient_checkpointing_func", None):
