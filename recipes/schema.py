@@ -73,6 +73,8 @@ class Model(Table):
         "auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"
     ] = Field(default="auto", examples=["sdpa"])
     """The attention kernel; auto is the newest flash-attn installed on a GPU, else sdpa."""
+    compile: bool = Field(default=False, examples=[True])
+    """Compile each layer with torch.compile; for data parallelism with ZeRO 0 to 2."""
     config: dict[str, JsonValue] | None = Field(
         default=None, examples=['{ model_type = "llama", hidden_size = 256 }']
     )
@@ -412,6 +414,32 @@ class Recipe(Table):
     convert: Convert = Convert()
     evaluate: Evaluate = Evaluate()
     serve: Serve = Serve()
+
+    @model_validator(mode="after")
+    def _compiles_what_can_be_compiled(self) -> Self:
+        if not self.model.compile:
+            return self
+        parallel = self.parallel
+        in_the_way = [
+            f"parallel.{name} = {value!r}"
+            for name, value in (
+                ("zero", parallel.zero if parallel.zero in {3, "auto"} else 1),
+                ("tensor", parallel.tensor),
+                ("pipeline", parallel.pipeline),
+                ("sequence", parallel.sequence),
+                ("expert", parallel.expert),
+            )
+            if value != 1
+        ]
+        if parallel.activation_checkpointing in {"selective", "auto"}:
+            in_the_way.append(
+                f"parallel.activation_checkpointing = {parallel.activation_checkpointing!r}"
+            )
+        if parallel.activation_offload:
+            in_the_way.append("parallel.activation_offload")
+        if in_the_way:
+            raise ValueError(f"model.compile does not go with {', '.join(in_the_way)}")
+        return self
 
     @model_validator(mode="after")
     def _attention_sees_whole_rows(self) -> Self:

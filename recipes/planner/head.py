@@ -8,6 +8,11 @@ SMALLEST_CHUNK = 1024
 """Tokens below which a product no longer fills a device."""
 
 
+DIVIDED_BYTES = 12.0
+"""DeepSpeed's loss of a vocabulary that tensor parallel ranks divide takes three float32 tensors of
+all logits in forward, besides those in a shorter type."""
+
+
 class LossBytes(NamedTuple):
     """Bytes of logits, their loss, and what is computed with it."""
 
@@ -46,6 +51,10 @@ def loss_bytes(job: Job, tokens: float, parts: int = 1) -> LossBytes:
     vocabulary = job.shape.vocab_size / parts
     logits = at_once * vocabulary
     evaluated = logits * style.evaluated_logit_bytes
+    if style.loss == "head" and parts > 1:
+        whole = tokens * job.logit_share * vocabulary
+        rounded = style.compute_bytes if style.compute_bytes < 4 else 0.0
+        return LossBytes(whole * (DIVIDED_BYTES + rounded), 4 * whole, whole * DIVIDED_BYTES)
     if style.loss == "logits" or job.shape.changes_logits:
         kept = tokens * job.logit_share * vocabulary * style.kept_logit_bytes
         return LossBytes(logits * style.logit_bytes, kept, evaluated)

@@ -8,6 +8,7 @@ import torch
 
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
+from fsft.runtime.train.compile import compile_layers
 from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import computing_dtype
@@ -42,6 +43,8 @@ def make_engine(
         every=recipe.parallel.activation_checkpointing_every,
         offload=recipe.parallel.activation_offload,
     )
+    if recipe.model.compile:
+        compile_layers(model)
     config = {**deepspeed_config(recipe), "checkpoint": {"load_universal": load_universal}}
     largest = -(-max(p.numel() for p in model.parameters()) // mesh.data.size)
     config["zero_optimization"] |= offload_settings(recipe.parallel, nvme, largest)
