@@ -13,6 +13,7 @@ from fsft.recipes.data_files import (
     read_name,
 )
 from fsft.recipes.data_folder import data_below
+from fsft.recipes.pipelines import pipeline_problems
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import SPLITS, Data, Recipe, Source
 from fsft.recipes.shipped import (
@@ -33,6 +34,7 @@ def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
         *_data_problems(recipe, recipe_folder),
         *_template_problems(recipe, recipe_folder),
         *_model_problems(recipe, recipe_folder),
+        *pipeline_problems(resolve_paths(recipe, recipe_folder)),
     ]
 
 

@@ -259,6 +259,11 @@ class Parallel(Table):
     """Processes that divide each weight matrix among them; heads and columns divide by it."""
     pipeline: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Stages of layers, a process each, that pass micro batches on; goes with ZeRO 1."""
+    pipeline_split: (
+        Literal["cost", "memory"]
+        | Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    ) = Field(default="cost", examples=[[4, 4, 3]])
+    """Layers of each stage: as even as can be in arithmetic or in parameters, or their numbers."""
     sequence: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Processes that divide each row among them, for rows too long for one; heads divide by it."""
     expert: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])

@@ -87,7 +87,7 @@ def _tensor_seconds(
     volume = _hidden_bytes(job, layout)
     blocks = sum(
         count * (_divided_blocks(layer) - (layout.sequence_in_tensor and _only_routes(layer)))
-        for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
+        for layer, count in layers_of_stage(job, layout.pipeline, stage)
     )
     number = blocks * (2 + layout.share_recomputed)
     exposed = ASYNC_EXPOSED if job.style.kernels.hides_tensor else 1.0
@@ -98,7 +98,7 @@ def _tensor_seconds(
         seconds = reduction_seconds(volume, layout.tensor, 1, cluster, speeds)
     gathered = sum(
         count * _gathered_width(layer)
-        for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
+        for layer, count in layers_of_stage(job, layout.pipeline, stage)
     )
     moved = gathered * volume / job.shape.hidden * (1 - 1 / layout.tensor)
     gathering = moved / ring_speed(layout.tensor, 1, cluster, speeds)
@@ -139,7 +139,7 @@ def _sequence_seconds(
     Ring attention passes keys and values to all other ranks instead, again in backward, and their
     gradients (arXiv 2310.01889).
     """
-    attention = layers_of_stage(job.shape, layout.pipeline, stage)[0][0].attention
+    attention = layers_of_stage(job, layout.pipeline, stage)[0][0].attention
     passes = _num_layers(job, layout, stage) * (2 + layout.share_recomputed)
     width = _hidden_bytes(job, layout) / job.shape.hidden / layout.tensor
     whole = attention.query_size + attention.output_size
@@ -160,7 +160,7 @@ def _expert_seconds(
     """Tokens to their experts and back, forward and backward, and again for what is recomputed."""
     copies = sum(
         count * layer.feed_forward.top_k
-        for layer, count in layers_of_stage(job.shape, layout.pipeline, stage)
+        for layer, count in layers_of_stage(job, layout.pipeline, stage)
         if isinstance(layer.feed_forward, Experts)
     )
     volume = copies * _hidden_bytes(job, layout) / layout.tensor
@@ -180,7 +180,7 @@ def _hidden_bytes(job: Job, layout: Layout) -> float:
 
 
 def _num_layers(job: Job, layout: Layout, stage: int) -> int:
-    return sum(count for _, count in layers_of_stage(job.shape, layout.pipeline, stage))
+    return sum(count for _, count in layers_of_stage(job, layout.pipeline, stage))
 
 
 def _sending_cost(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds) -> float:

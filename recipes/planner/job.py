@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.method import FULL, Method
+from fsft.recipes.planner.split import Split
 from fsft.recipes.planner.style import FSFT, Style
 
 
@@ -35,6 +36,8 @@ class Job:
 
     has_nvme: bool = True
     """There is a fast disk on each machine to offload to."""
+    split: Split = "even"
+    """How layers are spread over the stages of a pipeline."""
 
     num_patches: int = 0
     """Patches of images that the vision tower computes for one sequence."""

@@ -4,6 +4,7 @@ from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.models.shape import Experts, ModelShape
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
+from fsft.recipes.planner.split import Split, why_not_split
 
 
 def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
@@ -42,15 +43,22 @@ def _why_not_tensor(shape: ModelShape, tensor: int, cluster: Cluster) -> str | N
 def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
     if layout.pipeline == 1:
         return None
-    if "pipeline" not in job.shape.splits:
-        return f"{job.shape.architecture} has no pipeline plan"
-    if layout.pipeline > job.shape.stack.num_layers:
-        return f"{job.shape.stack.num_layers} layers are fewer than {layout.pipeline} stages"
+    if reason := why_no_stages(job.shape, job.split, layout.pipeline):
+        return reason
     if layout.zero != 1:
         return "a pipeline runs with ZeRO 1"
     if job.method.type == "qlora":
         return "QLoRA does not run in a pipeline"
     return None
+
+
+def why_no_stages(shape: ModelShape, split: Split, stages: int) -> str | None:
+    """One clause on why a model's layers cannot be spread over several stages."""
+    if shape.vision:
+        return "a model that sees cannot be spread over stages"
+    if "pipeline" not in shape.splits:
+        return f"{shape.architecture} has no pipeline plan"
+    return why_not_split(split, stages, shape.stack.num_layers)
 
 
 def _why_not_sequence(job: Job, layout: Layout) -> str | None:

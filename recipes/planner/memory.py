@@ -1,5 +1,6 @@
 """Memory of one rank: every component at every moment of a run, and the highest moment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from fsft.recipes.planner.stages import (
     shared_bytes,
     stage_activations,
     stage_parameters,
+    stages_apart,
     vision_bytes,
 )
 
@@ -90,23 +92,15 @@ class Memory:
 
 
 def plan_memory(job: Job, layout: Layout, *, stage: int | None = None) -> Memory:
-    """Memory of `layout`; of the fullest pipeline stage, or of `stage`.
-
-    That is the first, the second or the last: those between hold as many layers as the second, and
-    fewer micro batches in flight, unless only some layers are checkpointed.
-    """
+    """Memory of `layout`; of the fullest pipeline stage, or of `stage`."""
     if stage is not None:
         return _stage_memory(job, layout, stage)
-    fullest = _stage_memory(job, layout, 0)
-    others = (
-        range(1, layout.pipeline) if layout.checkpointed_every > 1 else (1, layout.pipeline - 1)
-    )
-    for other in sorted(set(others)):
-        if 0 < other < layout.pipeline:
-            memory = _stage_memory(job, layout, other)
-            if memory.device_total > fullest.device_total:
-                fullest = memory
-    return fullest
+    stages: Iterable[int] = stages_apart(job, layout.pipeline)
+    if layout.checkpointed_every > 1:
+        # Stages of the same layers may have another number of checkpointed ones.
+        stages = range(layout.pipeline)
+    each = (_stage_memory(job, layout, stage) for stage in stages)
+    return max(each, key=lambda memory: memory.device_total)
 
 
 def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:

@@ -10,6 +10,7 @@ from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, HostOffload, Layout, Offload
 from fsft.recipes.planner.method import Method, MethodType
+from fsft.recipes.planner.split import Split
 from fsft.recipes.planner.style import fsft_style
 from fsft.recipes.problems import Problem, RecipeError
 from fsft.recipes.schema import Hardware, Parallel, Recipe
@@ -66,7 +67,14 @@ def job_of(recipe: Recipe, shape: ModelShape, cluster: Cluster) -> Job:
         # How many steps an epoch has is known when the data is prepared.
         checkpoint_every=None if recipe.checkpoint.every == "epoch" else recipe.checkpoint.every,
         has_nvme=recipe.parallel.offload_path is not None,
+        split=split_of(recipe.parallel),
     )
+
+
+def split_of(parallel: Parallel) -> Split:
+    """How layers are spread over the stages of a pipeline."""
+    split = parallel.pipeline_split
+    return tuple(split) if isinstance(split, list) else split
 
 
 def _attention_of(recipe: Recipe, *, is_cpu: bool) -> Literal["fused", "masked", "scores"]:

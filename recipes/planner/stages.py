@@ -19,6 +19,7 @@ from fsft.recipes.planner.activations import (
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
+from fsft.recipes.planner.split import layers_per_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,12 @@ class StageParameters:
     """Embedding, head, and whatever else is not in a layer of the stack."""
 
 
-def stage_layers(num_layers: int, pipeline: int, stage: int) -> tuple[int, int]:
-    """First layer and one past the last of a stage: as even as can be, the larger ones first."""
-    each, more = divmod(num_layers, pipeline)
-    first = stage * each + min(stage, more)
-    return first, first + each + (1 if stage < more else 0)
-
-
 @lru_cache(maxsize=4096)
 def stage_parameters(job: Job, tensor: int, pipeline: int, stage: int) -> StageParameters:
     """Matrices and tables are divided over `tensor` ranks; norms and other vectors are not."""
     shape, method = job.shape, job.method
     dense = experts = adapters = quantized = largest = 0.0
-    for layer, count in layers_of_stage(shape, pipeline, stage):
+    for layer, count in layers_of_stage(job, pipeline, stage):
         matrices = sum(linear.num_parameters for linear in _divided_linears(layer))
         vectors = layer.num_parameters - layer.num_expert_parameters - matrices
         on_rank = matrices / tensor + vectors
@@ -69,7 +63,7 @@ def stage_parameters(job: Job, tensor: int, pipeline: int, stage: int) -> StageP
         # What is trained besides the adapters is a copy of what stays frozen (peft).
         dense += trained
     elif method.type == "freeze":
-        share = _share_of_last(shape.stack.num_layers, method.num_layers, pipeline, stage)
+        share = _share_of_last(job, method.num_layers, pipeline, stage)
         trained, trained_experts = (dense - outside) * share, experts * share
     else:
         trained = float(method.num_virtual_tokens * shape.hidden) if stage == 0 else 0.0
@@ -123,7 +117,7 @@ def _activations(
     """`all_split` divides norms and dropouts over the tensor ranks as well."""
     saved = fullest = 0.0
     style, method = job.style, job.method
-    for layer, first, number in _placed(job.shape, pipeline, stage):
+    for layer, first, number in _placed(job, pipeline, stage):
         kept = saved_by_layer(layer, style, method, checkpointing)
         count = number if every == 1 else _checkpointed(first, number, every)
         saved += count * kept.on_one_of(tensor, all_split=all_split)
@@ -160,7 +154,7 @@ def outside_bytes(
     attention = shape.stack.layers[0][0].attention
     stays = 2 * style.compute_bytes * attention.head_width if attention.rotary else 0.0
     if checkpointing != "none":
-        layers = [layer for layer, _ in layers_of_stage(shape, pipeline, stage)]
+        layers = [layer for layer, _ in layers_of_stage(job, pipeline, stage)]
         stays += mask_bytes(layers, style, job.sequence_length)
     if stage == 0:
         stays += sum(norm_bytes(norm, style, method) for norm in shape.embedding_norms)
@@ -210,10 +204,10 @@ def largest_linear(job: Job) -> float:
     )
 
 
-def _placed(shape: ModelShape, pipeline: int, stage: int) -> Iterator[tuple[Layer, int, int]]:
+def _placed(job: Job, pipeline: int, stage: int) -> Iterator[tuple[Layer, int, int]]:
     """The layers of a stage: equal ones together, the place of the first of them, their number."""
-    place = stage_layers(shape.stack.num_layers, pipeline, stage)[0]
-    for layer, count in layers_of_stage(shape, pipeline, stage):
+    place = _ends_of_stage(job, pipeline, stage)[0] if pipeline > 1 else 0
+    for layer, count in layers_of_stage(job, pipeline, stage):
         yield layer, place, count
         place += count
 
@@ -223,19 +217,42 @@ def _checkpointed(first: int, count: int, every: int) -> int:
     return -(-(first + count) // every) + (-first // every)
 
 
-def layers_of_stage(shape: ModelShape, pipeline: int, stage: int) -> tuple[tuple[Layer, int], ...]:
+@lru_cache(maxsize=4096)
+def layers_of_stage(job: Job, pipeline: int, stage: int) -> tuple[tuple[Layer, int], ...]:
     """The layers of a stage, equal ones together."""
+    stack = job.shape.stack
     if pipeline == 1:
-        return shape.stack.layers
-    first, end = stage_layers(shape.stack.num_layers, pipeline, stage)
+        return stack.layers
+    first, end = _ends_of_stage(job, pipeline, stage)
     found: list[tuple[Layer, int]] = []
     position = 0
-    for layer, count in shape.stack.layers:
+    for layer, count in stack.layers:
         overlap = min(end, position + count) - max(first, position)
         if overlap > 0:
             found.append((layer, overlap))
         position += count
     return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def stages_apart(job: Job, pipeline: int) -> tuple[int, ...]:
+    """Of stages between the first and the last that have the same layers, the first; and the ends.
+
+    Those after it hold fewer micro batches in flight.
+    """
+    if pipeline == 1:
+        return (0,)
+    between: dict[tuple[tuple[Layer, int], ...], int] = {}
+    for stage in range(1, pipeline - 1):
+        between.setdefault(layers_of_stage(job, pipeline, stage), stage)
+    return (0, *between.values(), pipeline - 1)
+
+
+def _ends_of_stage(job: Job, pipeline: int, stage: int) -> tuple[int, int]:
+    """Its first layer, and one past its last."""
+    sizes = layers_per_stage(job.shape, pipeline, job.split, job.sequence_length)
+    first = sum(sizes[:stage])
+    return first, first + sizes[stage]
 
 
 def _outside(shape: ModelShape, tensor: int, pipeline: int, stage: int) -> float:
@@ -253,9 +270,10 @@ def _outside(shape: ModelShape, tensor: int, pipeline: int, stage: int) -> float
     return outside
 
 
-def _share_of_last(num_layers: int, num_trained: int, pipeline: int, stage: int) -> float:
-    first, end = stage_layers(num_layers, pipeline, stage)
-    return max(0, end - max(first, num_layers - num_trained)) / max(1, end - first)
+def _share_of_last(job: Job, num_trained: int, pipeline: int, stage: int) -> float:
+    first, end = _ends_of_stage(job, pipeline, stage)
+    untrained = job.shape.stack.num_layers - num_trained
+    return max(0, end - max(first, untrained)) / max(1, end - first)
 
 
 def _dense_linears(layer: Layer) -> tuple[Linear, ...]:

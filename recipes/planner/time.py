@@ -14,7 +14,7 @@ from fsft.recipes.planner.compute import compute_seconds, host_share
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.speeds import Speeds, fitted_speeds
-from fsft.recipes.planner.stages import input_bytes, stage_parameters
+from fsft.recipes.planner.stages import input_bytes, stage_parameters, stages_apart
 from fsft.recipes.planner.work import num_tensors, stage_work
 
 OPTIMIZER_BYTES = 30.0
@@ -124,9 +124,13 @@ def plan_time(job: Job, layout: Layout, cluster: Cluster, speeds: Speeds | None 
 
 @lru_cache(maxsize=4096)
 def _slowest_stage_of(job: Job, pipeline: int) -> int:
-    """The first stage has the most layers; the last has the output projection besides its own."""
-    first, last = (stage_work(job, 1, pipeline, end, 1, False) for end in (0, pipeline - 1))
-    return pipeline - 1 if last.products + last.head > first.products else 0
+    """The one with the most arithmetic; the last has the output projection besides its layers."""
+
+    def products(stage: int) -> float:
+        work = stage_work(job, 1, pipeline, stage, 1, False)
+        return work.products + work.head
+
+    return max(stages_apart(job, pipeline), key=products)
 
 
 def _slowest_stage(job: Job, layout: Layout) -> int:

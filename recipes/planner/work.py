@@ -73,7 +73,7 @@ def stage_work(job: Job, tensor: int, pipeline: int, stage: int, expert: int, sp
     """
     shape, style = job.shape, job.style
     work = Work()
-    for layer, count in layers_of_stage(shape, pipeline, stage):
+    for layer, count in layers_of_stage(job, pipeline, stage):
         _add_layer(work, job, layer, count, tensor, expert, split)
     if stage == 0 and shape.encoder:
         for layer, count in shape.encoder.layers:
@@ -152,7 +152,7 @@ def _add_layer(
 def num_tensors(job: Job, pipeline: int, stage: int, expert: int) -> float:
     """Tensors of trained weights that the optimizer of one rank of a stage treats by themselves."""
     found = 0.0
-    for layer, count in layers_of_stage(job.shape, pipeline, stage):
+    for layer, count in layers_of_stage(job, pipeline, stage):
         found += count * (1 if job.style.kernels.flat_states else _tensors_of(layer, job, expert))
     if stage == 0 and job.shape.vision and not job.method.freezes:
         for layer, count in job.shape.vision.stack.layers:

@@ -11,23 +11,33 @@ def checkpoint_weights(checkpoint: Path, mark: CheckpointMark) -> dict[str, Any]
     """Name to weight, each with shape and dtype; `.contiguous()` brings it into memory.
 
     ZeRO 1 to 3 keep float32 master weights, spread over the optimizer files of all processes;
-    ZeRO 0 keeps the weights themselves in the model file.
+    ZeRO 0 keeps the weights themselves in the model file. The stages of a pipeline have files of
+    their own.
     """
     from fsft.runtime.train.slices import Joined
     from fsft.runtime.train.universal import first_state
 
-    ranks = [_of_rank(checkpoint, rank, mark.zero) for rank in range(mark.tensor)]
+    ranks = [_of_stages(checkpoint, rank, mark) for rank in range(mark.tensor)]
     if len(ranks) == 1:
         return ranks[0]
     saved = first_state(checkpoint)
-    # Only the first process knows the other names of tied weights.
-    first_names = saved["shared_params"] or {}
-    slices = {name: [own[first_names.get(name, name)] for own in ranks] for name in ranks[0]}
-    return {name: Joined.of(name, each, saved) for name, each in slices.items()}
+    whole = {
+        name: Joined.of(name, [weights[name] for weights in ranks], saved) for name in ranks[-1]
+    }
+    # Which names share a weight is noted by the first rank alone.
+    return whole | {name: whole[first] for name, first in (saved["shared_params"] or {}).items()}
+
+
+def _of_stages(checkpoint: Path, rank: int, mark: CheckpointMark) -> dict[str, Any]:
+    """What one tensor parallel rank has of each weight, in all stages of a pipeline."""
+    weights: dict[str, Any] = {}
+    for stage in range(mark.pipeline):
+        weights |= _of_rank(checkpoint, stage * mark.tensor + rank, mark.zero)
+    return weights
 
 
 def _of_rank(checkpoint: Path, rank: int, zero_stage: int) -> dict[str, Any]:
-    """What one tensor parallel rank has of each weight."""
+    """What the files of one model parallel rank hold."""
     import torch
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 

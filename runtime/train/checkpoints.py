@@ -1,8 +1,9 @@
 """Saving checkpoints, by DeepSpeed, and loading them."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from fsft.runtime.train.publish import (
     remove_remains,
     writing_name,
 )
-from fsft.runtime.train.slices import whole_shape
 from fsft.runtime.train.universal import (
     PARAMETER_NAMES,
     load_universal,
@@ -38,15 +38,36 @@ from fsft.runtime.train.universal import (
 )
 
 
+def layout_mark(
+    model: Any, recipe: Recipe, *, global_batch: int, stage_layers: Sequence[int]
+) -> CheckpointMark:
+    """What a run's checkpoints have in common; `model`: whole, before any process has its share."""
+    parallel = recipe.parallel.settled
+    return CheckpointMark(
+        step=0,
+        num_processes=dist.get_world_size(),
+        zero=parallel.zero,
+        global_batch=global_batch,
+        model=fingerprint({name: list(p.shape) for name, p in model.named_parameters()}),
+        tensor=parallel.tensor,
+        pipeline=parallel.pipeline,
+        expert=parallel.expert,
+        stage_layers=list(stage_layers),
+    )
+
+
 class Saver:
     """Saves checkpoints on all processes, in the background or not."""
 
-    def __init__(self, engine: Any, folder: Path, recipe: Recipe) -> None:
-        """All processes make one at the same time."""
-        self._engine, self._folder = engine, folder
-        self._settings, self._layout = recipe.checkpoint, recipe.parallel.settled
+    def __init__(self, engine: Any, folder: Path, recipe: Recipe, mark: CheckpointMark) -> None:
+        """`mark`: of the checkpoints to come, but for what changes from one to the next.
+
+        All processes make one at the same time.
+        """
+        self._engine, self._folder, self._mark = engine, folder, mark
+        self._settings = recipe.checkpoint
         # In bfloat16 the optimizer of ZeRO 0 keeps its state by other tensors than the weights.
-        self._is_named = self._layout.zero == 0 and recipe.model.dtype == "float32"
+        self._is_named = mark.zero == 0 and recipe.model.dtype == "float32"
         # The thread that writes agrees with those of other processes apart from training.
         self._writers = dist.new_group(backend="gloo")
         self._background = Background()
@@ -55,7 +76,6 @@ class Saver:
         self,
         *,
         step: int,
-        global_batch: int,
         evaluated: Standing,
         goes_on: bool,
         when_whole: Callable[[Path], None],
@@ -69,20 +89,8 @@ class Saver:
         """
         self._background.wait()
         engine, folder = self._engine, self._folder
-        zero = engine.zero_optimization_stage()
         weights_only = self._settings.weights_only and not goes_on
-        mark = CheckpointMark(
-            step=step,
-            num_processes=dist.get_world_size(),
-            zero=zero,
-            global_batch=global_batch,
-            model=_model_of(engine),
-            weights_only=weights_only,
-            evaluated=evaluated,
-            tensor=self._layout.tensor,
-            pipeline=self._layout.pipeline,
-            expert=self._layout.expert,
-        )
+        mark = replace(self._mark, step=step, weights_only=weights_only, evaluated=evaluated)
         names = {PARAMETER_NAMES: parameter_names(engine)} if self._is_named else {}
         # Where host memory does not hold the states, it does not hold a copy of them.
         background = self._settings.background and not is_on_disk(engine)
@@ -116,10 +124,10 @@ class Saver:
         self._background.wait()
 
 
-def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int) -> int:
+def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, ours: CheckpointMark) -> int:
     """Load the newest whole checkpoint, if there is one; returns its step, else 0.
 
-    One that was saved in another layout is converted first.
+    One that was saved in another layout than `ours` is converted first.
     Damaged ones after it are deleted. Raises Refused where none is whole, where it holds weights
     alone or another model, and where it was trained with another global batch.
     """
@@ -137,7 +145,7 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
         return 0
     if mark.weights_only:
         raise Refused(without_optimizer(folder / mark.tag))
-    if mark.model != _model_of(engine):
+    if mark.model != ours.model:
         raise Refused(
             Problem(
                 file=str(folder / mark.tag),
@@ -146,14 +154,13 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
                 example=f"move {folder} away, and training begins anew",
             )
         )
-    if mark.global_batch != global_batch:
-        raise Refused(other_global_batch(folder / mark.tag, mark, recipe, dist.get_world_size()))
-    if not needs_conversion(mark, recipe, dist.get_world_size()):
+    if mark.global_batch != ours.global_batch:
+        raise Refused(other_global_batch(folder / mark.tag, mark, recipe, ours.num_processes))
+    if not needs_conversion(mark, ours):
         with as_in_memory(engine), own_settings(engine):
             engine.load_checkpoint(str(folder), tag=mark.tag)
         return mark.step
-    settled = recipe.parallel.settled
-    if recipe.model.dtype == "bfloat16" and 0 in (settled.zero, mark.zero):
+    if recipe.model.dtype == "bfloat16" and 0 in (ours.zero, mark.zero):
         raise Refused(
             Problem(
                 file=str(folder / mark.tag),
@@ -163,7 +170,7 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, global_batch: int
             )
         )
     with (
-        _converted(folder, mark, settled.tensor) as universal,
+        _converted(folder, mark, ours.tensor) as universal,
         as_in_memory(engine),
         own_settings(engine),
     ):
@@ -184,7 +191,3 @@ def _converted(folder: Path, mark: CheckpointMark, tensor: int) -> Iterator[Path
     dist.barrier()
     if dist.get_rank() == 0:
         shutil.rmtree(scratch)
-
-
-def _model_of(engine: Any) -> str:
-    return fingerprint({n: list(whole_shape(p)) for n, p in engine.module.named_parameters()})

@@ -1,6 +1,7 @@
 """The DeepSpeed engine for a recipe."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fsft.runtime.train.model import computing_dtype
 from fsft.runtime.train.model_parallel import ModelParallelUnit
 from fsft.runtime.train.offload import offload_settings
 from fsft.runtime.train.optimizer import make_optimizer, schedule_maker
+from fsft.runtime.train.pipeline import Pipeline, save_as_whole
 from fsft.runtime.train.shares import divide
 
 
@@ -24,19 +26,22 @@ def make_engine(
     mesh: Mesh,
     total_steps: int,
     *,
+    stage_layers: Sequence[int] = (),
     load_universal: bool = False,
     nvme: Path | None = None,
 ) -> Any:
     """The model, its optimizer and schedule, spread over all processes.
 
-    `model`: this rank's share, where the recipe divides it.
+    `model`: this rank's share of each weight, where the recipe divides them.
+    `stage_layers`: the number of layers of each stage, where there is a pipeline.
     `load_universal`: the checkpoint to come was saved in another layout, and is converted.
     `nvme`: the folder for what goes to NVMe.
     """
     import deepspeed
 
     settled = recipe.parallel.settled
-    compute_loss_at_head(model)
+    if not stage_layers:
+        compute_loss_at_head(model)
     apply_checkpointing(
         model,
         settled.activation_checkpointing,
@@ -45,6 +50,8 @@ def make_engine(
     )
     if recipe.model.compile:
         compile_layers(model)
+    if stage_layers:
+        model = Pipeline(model, stage_layers, mesh)
     config = {**deepspeed_config(recipe), "checkpoint": {"load_universal": load_universal}}
     largest = -(-max(p.numel() for p in model.parameters()) // mesh.data.size)
     config["zero_optimization"] |= offload_settings(recipe.parallel, nvme, largest)
@@ -58,10 +65,12 @@ def make_engine(
         lr_scheduler=schedule_maker(recipe.optimizer, total_steps),
         config=config,
         dist_init_required=False,
-        mpu=ModelParallelUnit(mesh),
+        mpu=None if stage_layers else ModelParallelUnit(mesh),
     )
     if _is_plain(recipe) and recipe.model.dtype == "bfloat16":
         _forget_first_step(engine.optimizer)
+    if stage_layers:
+        save_as_whole(engine)
     return engine
 
 
@@ -85,6 +94,8 @@ def deepspeed_config(recipe: Recipe) -> dict[str, Any]:
         "gradient_clipping": 0.0 if _is_plain(recipe) else recipe.optimizer.clip,
         "zero_optimization": {"stage": recipe.parallel.settled.zero},
         "bf16": {"enabled": recipe.model.dtype == "bfloat16"},
+        # Parts of activations would be cut as those of the first micro batch are.
+        "pipeline": {"pipe_partitioned": False, "grad_partitioned": False},
         # fsft reports each step itself.
         "steps_per_print": 2**62,
     }

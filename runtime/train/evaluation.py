@@ -1,12 +1,11 @@
 """The loss over the eval data while training, and what follows from it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 import torch.distributed as dist
 
 from fsft.recipes.events import EvalLoss
@@ -14,16 +13,17 @@ from fsft.recipes.schema import Recipe
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.data.images.files import image_folder
 from fsft.runtime.data.images.processor import ImageProcessor
+from fsft.runtime.data.order import Indexes
 from fsft.runtime.data.training_set import TokenRow, TokenRows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.launch.whereabouts import Whereabouts
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.ahead import made_ahead
 from fsft.runtime.train.batches import BatchPlan
-from fsft.runtime.train.loss import loss_of
 from fsft.runtime.train.marks import Standing, best_checkpoint, latest_checkpoint
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.sequence import SequenceParallel
+from fsft.runtime.train.steps import Steps
 from fsft.runtime.train.vision import BatchMaker
 
 
@@ -34,20 +34,21 @@ class EvalRows:
         self,
         run: RunDirectory,
         recipe: Recipe,
-        engine: Any,
+        model: Any,
         tokenizer: Any,
         mesh: Mesh,
+        steps: Steps,
         *,
         one_row: bool,
     ) -> None:
         """`one_row` as in collate."""
         folders = [image_folder(source) for source in recipe.data.eval]
         self._rows = TokenRows(run.data / "eval", folders)
-        self._engine = engine
-        self._sequence, self._replica = SequenceParallel(mesh.sequence), mesh.replica
+        self._steps, self._mesh = steps, mesh
+        self._sequence = SequenceParallel(mesh.sequence)
         self._micro_batch = recipe.parallel.settled.micro_batch
         self._batches = BatchMaker(
-            engine.module,
+            model,
             tokenizer,
             ImageProcessor.load(run.tokenizer),
             one_row=one_row,
@@ -56,34 +57,29 @@ class EvalRows:
 
     def loss(self) -> float:
         """Mean cross entropy of all learned tokens, in nats; the same on all processes."""
-        engine = self._engine
-        batches = (
-            self._sequence.share(self._batches.collated(rows)) for rows in self._micro_batches()
-        )
-        total = torch.zeros(2, dtype=torch.float64, device=engine.device)
-        engine.eval()
-        with torch.no_grad():
-            for batch in made_ahead(self._batches.filled, batches):
-                total[0] += loss_of(engine, batch, num_labels=1)
-                total[1] += batch.num_labels
-        engine.train()
+        groups = self._micro_batches()
+        batches = (self._sequence.share(self._batches.collated(self._read(g))) for g in groups)
+        total = self._steps.evaluate(made_ahead(self._batches.filled, batches), len(groups))
         # Over all: ranks that share tensors count alike, and are to agree on the number.
         dist.all_reduce(total)
         return float(total[0] / total[1])
 
-    def _micro_batches(self) -> Iterator[list[TokenRow]]:
+    def _micro_batches(self) -> Sequence[Indexes]:
         """Those of this replica, of rows alike in length.
 
         Where processes exchange weights or pieces of rows, all must compute as many batches of as
-        many rows; what is missing is filled up with a row of which nothing is learned.
+        many rows; what is missing is filled up with a row of which nothing is learned (-1).
         """
+        replica = self._mesh.replica
         order = np.argsort(-self._rows.lengths, kind="stable")
-        shortest = self._rows[int(order[-1])]
-        filler = replace(shortest, labels=np.full_like(shortest.labels, IGNORED))
-        missing = -len(order) % (self._micro_batch * self._replica.size)
+        missing = -len(order) % (self._micro_batch * replica.size)
         groups = np.pad(order, (0, missing), constant_values=-1).reshape(-1, self._micro_batch)
-        for group in groups[self._replica.rank :: self._replica.size]:
-            yield [filler if index < 0 else self._rows[int(index)] for index in group]
+        return list(groups[replica.rank :: replica.size])
+
+    def _read(self, group: Indexes) -> list[TokenRow]:
+        shortest = self._rows[int(np.argmin(self._rows.lengths))]
+        filler = replace(shortest, labels=np.full_like(shortest.labels, IGNORED))
+        return [filler if index < 0 else self._rows[int(index)] for index in group]
 
 
 class Evaluation:

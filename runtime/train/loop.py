@@ -19,13 +19,11 @@ from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.launch.whereabouts import Whereabouts
 from fsft.runtime.run_directory import RunDirectory
-from fsft.runtime.train.ahead import made_ahead
 from fsft.runtime.train.batches import Batch, BatchPlan
-from fsft.runtime.train.checkpoints import Saver, load_checkpoint
+from fsft.runtime.train.checkpoints import Saver, layout_mark, load_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
-from fsft.runtime.train.engine import gradient_step, make_engine
+from fsft.runtime.train.engine import make_engine
 from fsft.runtime.train.evaluation import EvalRows, Evaluation
-from fsft.runtime.train.loss import loss_of
 from fsft.runtime.train.marks import damaged_checkpoints, latest_checkpoint, needs_conversion
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import (
@@ -36,15 +34,18 @@ from fsft.runtime.train.model import (
     num_matmul_parameters,
 )
 from fsft.runtime.train.offload import clear, nvme_folder
+from fsft.runtime.train.pipeline import PipelineSteps, stage_layers
 from fsft.runtime.train.sequence import SequenceParallel
+from fsft.runtime.train.steps import Steps
 from fsft.runtime.train.stop import StopRequest
 from fsft.runtime.train.tensor import divide
 from fsft.runtime.train.vision import BatchMaker
+from fsft.runtime.train.whole_steps import WholeSteps
 
 
 @dataclass(frozen=True)
 class _Totals:
-    """Sums over the global batch, on all processes."""
+    """Sums over the global batch, on all processes that have rows."""
 
     num_labels: int
     num_tokens: int
@@ -87,6 +88,10 @@ class Trainer:
         self.num_layers = text.num_hidden_layers
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.attention_width = head_dim * text.num_attention_heads
+        stages = stage_layers(self.recipe, model.config)
+        mark = layout_mark(
+            model, self.recipe, global_batch=self.plan.global_batch, stage_layers=stages
+        )
         divide(model, self.mesh.tensor)
         self.nvme = nvme_folder(self.recipe.parallel, run.path.name)
         clear(self.nvme)
@@ -95,27 +100,30 @@ class Trainer:
             self.recipe,
             self.mesh,
             self.total_steps,
-            load_universal=needs_conversion(
-                latest_checkpoint(run.checkpoints), self.recipe, self.num_processes
-            ),
+            stage_layers=stages,
+            load_universal=needs_conversion(latest_checkpoint(run.checkpoints), mark),
             nvme=self.nvme,
         )
         self._tell_damage()
-        self.step = load_checkpoint(
-            self.engine, run.checkpoints, self.recipe, self.plan.global_batch
-        )
+        self.step = load_checkpoint(self.engine, run.checkpoints, self.recipe, mark)
+        self.steps: Steps
+        if stages:
+            self.steps = PipelineSteps(self.engine, self.mesh)
+        else:
+            self.steps = WholeSteps(self.engine, self.recipe, self.mesh.data, self.batches.filled)
         rows = None
         if self.recipe.data.eval:
             rows = EvalRows(
                 run,
                 self.recipe,
-                self.engine,
+                model,
                 tokenizer,
                 self.mesh,
+                self.steps,
                 one_row=one_row,
             )
         self.evaluation = Evaluation(rows, run, self.recipe, self.plan, self.events)
-        self.saver = Saver(self.engine, run.checkpoints, self.recipe)
+        self.saver = Saver(self.engine, run.checkpoints, self.recipe, mark)
 
     def train(self, stop: StopRequest, whereabouts: Whereabouts) -> None:
         """All steps that are left; ends early, with a checkpoint, when asked to stop."""
@@ -153,39 +161,24 @@ class Trainer:
         start = time.perf_counter()
         step = self.step + 1
         self.whereabouts.mark(step, "rows")
-        # Drawn anew for each step, so that a resumed run goes on with the same random numbers.
-        data = self.mesh.data
-        torch.manual_seed((self.recipe.seed << 32) + step * data.size + data.rank)
-        batches = [
-            self.sequence.share(self.batches.collated([self.rows[int(i)] for i in rows]))
-            for rows in self.plan.micro_batches(step, self.mesh.replica.rank)
-        ]
+        self._seed(step)
+        batches = self._micro_batches(step)
         self.whereabouts.mark(step, "computing")
         totals = self._totals(batches)
         learning_rate = self.engine.get_lr()[0]
-        loss_sum = torch.zeros((), device=self.engine.device)
-        for number, batch in enumerate(made_ahead(self.batches.filled, batches), start=1):
-            loss = loss_of(self.engine, batch, totals.num_labels)
-            loss_sum += loss.detach()
-            # The engine averages gradients over data ranks; the loss is a share of the whole sum.
-            self.engine.backward(loss * data.size, scale_wrt_gas=False)
-            if number < len(batches):
-                self.engine.step()
-        dist.all_reduce(loss_sum, group=data.group)
+        taken = self.steps.take(batches, totals.num_labels)
         asked = torch.tensor(float(stop.asked()), device=self.engine.device)
         dist.all_reduce(asked)
-        loss_value = loss_sum.item()
-        self._require_finite(step, "loss", loss_value)
-        grad_norm = gradient_step(self.engine, self.recipe)
-        self._require_finite(step, "gradient norm", grad_norm)
+        self._require_finite(step, "loss", taken.loss)
+        self._require_finite(step, "gradient norm", taken.grad_norm)
         self.step = step
         if self.events:
             self.events.write(
                 Step(
                     step=step,
-                    loss=loss_value,
+                    loss=taken.loss,
                     learning_rate=learning_rate,
-                    grad_norm=grad_norm,
+                    grad_norm=taken.grad_norm,
                     tokens=totals.num_tokens,
                     padding=totals.num_positions - totals.num_tokens,
                     flops=self._flops(totals),
@@ -194,6 +187,25 @@ class Trainer:
                 )
             )
         return asked.item() > 0
+
+    def _seed(self, step: int) -> None:
+        """Drawn anew for each step, so that a resumed run goes on with the same random numbers.
+
+        Ranks that divide weights must draw the same.
+        """
+        data, pipeline = self.mesh.data, self.mesh.pipeline
+        place, places = pipeline.rank * data.size + data.rank, pipeline.size * data.size
+        torch.manual_seed((self.recipe.seed << 32) + step * places + place)
+
+    def _micro_batches(self, step: int) -> list[Batch]:
+        """The rows of this rank; the stages between the first and the last need none."""
+        pipeline = self.mesh.pipeline
+        if 0 < pipeline.rank < pipeline.size - 1:
+            return []
+        return [
+            self.sequence.share(self.batches.collated([self.rows[int(i)] for i in rows]))
+            for rows in self.plan.micro_batches(step, self.mesh.replica.rank)
+        ]
 
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
         own = [
@@ -206,7 +218,7 @@ class Trainer:
             )
             for b in batches
         ]
-        sums = torch.tensor(own, device=self.engine.device).sum(dim=0)
+        sums = torch.tensor(own or [(0,) * 5], device=self.engine.device).sum(dim=0)
         dist.all_reduce(sums, group=self.mesh.data.group)
         return _Totals(*(int(value) for value in sums.tolist()))
 
@@ -244,7 +256,6 @@ class Trainer:
 
         self.saver.save(
             step=step,
-            global_batch=self.plan.global_batch,
             evaluated=self.evaluation.standing,
             goes_on=goes_on,
             when_whole=tell,

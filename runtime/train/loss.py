@@ -32,9 +32,9 @@ def loss_at(
     positions: torch.Tensor,
     model: Any,
     input_ids: torch.Tensor,
-    position_ids: torch.Tensor,
+    position_ids: torch.Tensor | None,
     targets: torch.Tensor,
-    num_labels: int,
+    num_labels: int | torch.Tensor,
     inputs: Mapping[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """The loss from the logits at `positions` of all rows, where the model can leave others out.

@@ -49,6 +49,8 @@ class CheckpointMark:
     """Stages of layers."""
     expert: int = 1
     """Ranks that divide the experts of a layer."""
+    stage_layers: list[int] = field(default_factory=list)
+    """The layers of each stage, where there is a pipeline."""
     files: dict[str, int] = field(default_factory=dict)
     """The bytes of each file."""
     weights_only: bool = False
@@ -128,18 +130,20 @@ def without_optimizer(path: Path) -> Problem:
     )
 
 
-def needs_conversion(mark: CheckpointMark | None, recipe: Recipe, num_processes: int) -> bool:
-    """Whether a checkpoint was saved in a layout that the run's engine does not load as it is."""
-    if mark is None:
+def needs_conversion(saved: CheckpointMark | None, ours: CheckpointMark) -> bool:
+    """Whether a checkpoint was saved in a layout that the run's engine does not load as it is.
+
+    `ours`: of a checkpoint that the run would save.
+    """
+    if saved is None:
         return False
-    settled = recipe.parallel.settled
-    if any(getattr(mark, name) != getattr(settled, name) for name in _LAYOUT):
+    if any(getattr(saved, name) != getattr(ours, name) for name in _LAYOUT):
         return True
     # Without ZeRO each replica holds all, and any number of them loads it.
-    return settled.zero > 0 and mark.num_processes != num_processes
+    return ours.zero > 0 and saved.num_processes != ours.num_processes
 
 
-_LAYOUT = ("zero", "tensor", "pipeline", "expert")
+_LAYOUT = ("zero", "tensor", "pipeline", "expert", "stage_layers")
 
 
 def other_global_batch(

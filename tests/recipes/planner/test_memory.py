@@ -1,7 +1,6 @@
 """Memory: what it is made of, and how it moves when the question changes."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,7 @@ from hypothesis import given
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.memory import micro_batches_in_flight, plan_memory
-from fsft.recipes.planner.stages import stage_layers, stage_parameters
+from fsft.recipes.planner.stages import stage_parameters
 from fsft.recipes.planner.style import HUGGING_FACE
 from tests.recipes.planner.jobs import JOBS, LAYOUTS, job, llama_like
 
@@ -169,14 +168,6 @@ def test_one_forward_one_backward_keeps_as_many_micro_batches_as_stages_follow(
     layout: Layout, stage: int, expected: float
 ) -> None:
     assert micro_batches_in_flight(layout, stage) == expected
-
-
-@pytest.mark.parametrize(("layers", "pipeline"), [(32, 4), (80, 6), (27, 8), (5, 5)])
-def test_every_layer_is_in_one_stage(layers: int, pipeline: int) -> None:
-    ends = [stage_layers(layers, pipeline, stage) for stage in range(pipeline)]
-    assert ends[0][0] == 0
-    assert ends[-1][1] == layers
-    assert all(before[1] == after[0] for before, after in pairwise(ends))
 
 
 def test_chunked_loss_keeps_logits_of_one_chunk() -> None:

@@ -1,0 +1,94 @@
+"""One stage of a pipeline: a transformers model of which only some layers are left.
+
+Its forward is the model's own, so masks, positions and scales are made as they are without a
+pipeline. What belongs to other stages passes on what it is given, as in transformers' pipeline.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fsft.runtime.data.encode import IGNORED
+from fsft.runtime.train.loss import loss_at
+
+
+class Stage(torch.nn.Module):
+    """Some layers of a model; the first stage has its embedding, the last its norm and its head."""
+
+    def __init__(self, model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
+        """`model`: whole, and changed; all but `layers` is taken out of it."""
+        super().__init__()
+        self.is_first, self.is_last = is_first, is_last
+        self.is_tied = is_tied(model)
+        _keep(model, layers, is_first=is_first, is_last=is_last)
+        self.model = model
+
+    def forward(self, inputs: tuple[torch.Tensor, torch.Tensor]) -> Any:
+        """Token ids or hidden states, and position ids; gives hidden states, and position ids.
+
+        Shapes: (rows, length), (rows, length, width). The last stage gives hidden states alone,
+        after the final norm.
+        """
+        given, position_ids = inputs
+        hidden = self.model.base_model(
+            **{"input_ids" if self.is_first else "inputs_embeds": given},
+            position_ids=position_ids,
+            use_cache=False,
+        ).last_hidden_state
+        return hidden if self.is_last else (hidden, position_ids)
+
+
+def head_loss(model: Any) -> Callable[[torch.Tensor, tuple[torch.Tensor, torch.Tensor]], Any]:
+    """The loss of a causal model from what its layers and its final norm give.
+
+    The returned function takes (rows, length, width) hidden states, and (rows, length) targets with
+    the number that their summed cross entropy is divided by.
+    """
+    head = copy.copy(model)
+    head._modules = {**model._modules, model.base_model_prefix: _Given()}
+
+    def loss_of(hidden: torch.Tensor, goal: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        targets, divisor = goal
+        positions = (targets != IGNORED).any(dim=0).nonzero().squeeze(1)
+        return loss_at(positions, head, hidden, None, targets, divisor)
+
+    return loss_of
+
+
+def is_tied(model: Any) -> bool:
+    """Whether the head's weights are those of the embedding."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is model.get_input_embeddings().weight
+
+
+class _Given(torch.nn.Module):
+    """Stands for the layers of a model whose hidden states are given in place of token ids."""
+
+    def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+        from transformers.modeling_outputs import MoeModelOutputWithPast
+
+        return MoeModelOutputWithPast(last_hidden_state=input_ids)
+
+
+def _keep(model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
+    """Put what passes through in place of all that the model's own plan gives to other stages."""
+    from transformers.distributed.pipeline_parallel import PipelineIdentityLayer
+
+    base, embedding = model.base_model, model.get_input_embeddings()
+    keep_embedding = is_last and is_tied(model)
+    is_before = True
+    for name in base.config.base_model_pp_plan:
+        module = getattr(base, name)
+        if isinstance(module, torch.nn.ModuleList):
+            is_before = False
+            for index in set(range(len(module))) - set(layers):
+                module[index] = PipelineIdentityLayer()
+        elif not (is_first if is_before else is_last) and not (
+            keep_embedding and module is embedding
+        ):
+            setattr(base, name, PipelineIdentityLayer())
+    if not is_last:
+        for name in type(model)._pp_plan:
+            setattr(model, name, PipelineIdentityLayer())
