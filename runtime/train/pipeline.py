@@ -45,7 +45,10 @@ def stage_layers(recipe: Recipe, config: Any) -> tuple[int, ...]:
 
 
 class Pipeline(PipelineModule):
-    """The stage of this rank. Its parameters are named as in the whole model."""
+    """The stage of this rank; from outside, a whole model of which parts are left out.
+
+    So names in checkpoints are those of the model, and say nothing of stages.
+    """
 
     def __init__(self, model: Any, num_layers: Sequence[int], mesh: Mesh) -> None:
         """`model`: whole, and changed. `num_layers`: the layers of each stage."""
@@ -77,11 +80,22 @@ class Pipeline(PipelineModule):
         return self.forward_funcs[0]
 
     def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+        self, *args: Any, **kwargs: Any
     ) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """As the whole model names them, so that checkpoints know nothing of stages."""
-        if recurse:
-            yield from self.stage.model.named_parameters(prefix, recurse, remove_duplicate)
+        """Those of the model."""
+        return self.stage.model.named_parameters(*args, **kwargs)
+
+    def named_children(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        """Those of the model."""
+        return self.stage.model.named_children()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """That of the model."""
+        return self.stage.model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Into the model."""
+        return self.stage.model.load_state_dict(*args, **kwargs)
 
     def get_tied_weights_and_groups(self) -> list[tuple[torch.nn.Parameter, Any]]:
         """Weights of this rank that another stage holds too, whose gradients are summed."""

@@ -73,22 +73,24 @@ class _Given(torch.nn.Module):
 
 
 def _keep(model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
-    """Put what passes through in place of all that the model's own plan gives to other stages."""
+    """Put what passes through in place of all that the model's own plan gives to other stages.
+
+    Where embedding and head share their weights, the first and the last stage have both modules.
+    """
     from transformers.distributed.pipeline_parallel import PipelineIdentityLayer
 
-    base, embedding = model.base_model, model.get_input_embeddings()
-    keep_embedding = is_last and is_tied(model)
-    is_before = True
+    base = model.base_model
+    is_end = is_first or is_last
+    kept = {model.get_input_embeddings()} if is_end and is_tied(model) else set()
+    is_here = is_first
     for name in base.config.base_model_pp_plan:
         module = getattr(base, name)
         if isinstance(module, torch.nn.ModuleList):
-            is_before = False
             for index in set(range(len(module))) - set(layers):
                 module[index] = PipelineIdentityLayer()
-        elif not (is_first if is_before else is_last) and not (
-            keep_embedding and module is embedding
-        ):
+            is_here = is_last
+        elif not is_here and module not in kept:
             setattr(base, name, PipelineIdentityLayer())
-    if not is_last:
+    if not is_last and not kept:
         for name in type(model)._pp_plan:
             setattr(model, name, PipelineIdentityLayer())

@@ -66,6 +66,11 @@ LAYOUTS = (
     *(Layout(zero, tensor=2, sequence=2) for zero in range(4)),
     Layout(0, sequence=4),
     Layout(3, sequence=4),
+    Layout(1, pipeline=2),
+    Layout(1, pipeline=2, data=2),
+    Layout(1, pipeline=2, sequence=2),
+    Layout(1, pipeline=2, tensor=2),
+    Layout(1, pipeline=2, tensor=2, sequence=2),
 )
 
 MODELS: dict[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ FAST = {
     (Layout(3, data=2), Subject("llama", "packed", "float32")),
     (Layout(1, sequence=2), Subject("llama", "packed", "float32")),
     (Layout(1, tensor=2), Subject("llama", "packed", "float32")),
+    (Layout(1, pipeline=2), Subject("llama", "packed", "float32")),
 }
 
 Reference = Callable[[Subject], RunDirectory]
