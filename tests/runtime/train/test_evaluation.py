@@ -57,6 +57,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
         pytest.param(
             *(2, ("micro_batch=4", "gradient_accumulation=2", "zero=1", "sequence=2")), marks=SLOW
         ),
+        pytest.param(*(2, ("micro_batch=2", "gradient_accumulation=4", "pipeline=2")), marks=SLOW),
+        pytest.param(*(4, ("micro_batch=2", "gradient_accumulation=2", "pipeline=2")), marks=SLOW),
         pytest.param(2, ("micro_batch=4", "zero=3"), marks=SLOW),
         pytest.param(2, ("micro_batch=4", "gradient_accumulation=2", "tensor=2"), marks=SLOW),
         pytest.param(4, ("micro_batch=2", "zero=2"), marks=SLOW),
