@@ -8,6 +8,7 @@ from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import detected_cluster
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
+from fsft.recipes.planner.expert_problems import expert_problems
 from fsft.recipes.planner.fit import why_not
 from fsft.recipes.planner.legal import why_illegal
 from fsft.recipes.planner.memory import plan_memory
@@ -55,7 +56,7 @@ def planned(recipe: Recipe) -> Planned:
     except RecipeError as error:
         if not recipe.parallel.open_keys:
             num_processes = find_devices(recipe.hardware).num_processes
-            _require_groups(recipe, num_processes, sees=False)
+            _require_groups(recipe, num_processes, None)
             return Planned(_checked(recipe, num_processes), {})
         raise Refused(
             *error.problems,
@@ -66,7 +67,7 @@ def planned(recipe: Recipe) -> Planned:
             ),
         ) from error
     devices = find_devices(recipe.hardware)
-    _require_groups(recipe, devices.num_processes, sees=shape.vision is not None)
+    _require_groups(recipe, devices.num_processes, shape)
     if not recipe.parallel.open_keys:
         _checked(recipe, devices.num_processes)
     cluster = _cluster(recipe, devices)
@@ -166,11 +167,11 @@ def _expected(plan: Plan, candidate: Candidate) -> dict[str, Any]:
     return expected
 
 
-def _require_groups(recipe: Recipe, num_processes: int, *, sees: bool) -> None:
+def _require_groups(recipe: Recipe, num_processes: int, shape: ModelShape | None) -> None:
     """Raises Refused where processes cannot work together as the recipe says."""
     parallel = recipe.parallel
-    problems = []
-    if sees and parallel.sequence not in (1, "auto"):
+    problems = expert_problems(recipe, shape, num_processes)
+    if shape and shape.vision and parallel.sequence not in (1, "auto"):
         reason = "rows with images cannot be divided among processes."
         problems.append(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
     together = {

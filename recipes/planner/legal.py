@@ -13,7 +13,7 @@ def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
         _why_not_tensor(job.shape, layout.tensor, cluster)
         or _why_not_pipeline(job, layout)
         or _why_not_sequence(job, layout)
-        or _why_not_expert(job.shape, layout)
+        or why_not_expert(job.shape, layout)
         or why_not_offload(layout)
         or _why_not_checkpointing(layout)
         or _why_not_batch(job, layout, cluster)
@@ -82,24 +82,29 @@ def _why_not_sequence(job: Job, layout: Layout) -> str | None:
     return None
 
 
-def _why_not_expert(shape: ModelShape, layout: Layout) -> str | None:
+def why_not_expert(shape: ModelShape | None, layout: Layout) -> str | None:
+    """One clause on what forbids spreading experts; `shape` is None where it is not known."""
     expert, ranks = layout.expert, layout.data * layout.sequence
     if expert == 1:
         return None
-    if "expert" not in shape.splits:
-        return f"{shape.architecture} has no expert parallel plan"
     if layout.tensor > 1 or layout.pipeline > 1:
         return "experts are spread over data parallel ranks only"
     if layout.zero == 3:
         return "ZeRO 3 and expert parallelism exclude each other"
-    counts = {
-        layer.feed_forward.num_experts: "experts"
-        for layer, _ in shape.stack.layers
-        if isinstance(layer.feed_forward, Experts)
-    }
-    for number, what in {ranks: "data ranks", **counts}.items():
-        if number % expert:
-            return f"{number} {what} cannot be divided by EP {expert}"
+    if ranks % expert:
+        return f"{ranks} data ranks cannot be divided by EP {expert}"
+    return None if shape is None else _why_not_spread(shape, expert)
+
+
+def _why_not_spread(shape: ModelShape, expert: int) -> str | None:
+    if not shape.is_mixture:
+        return f"{shape.architecture} has no experts"
+    if "expert" not in shape.splits:
+        return f"{shape.architecture} has no expert parallel plan"
+    for layer, _ in shape.stack.layers:
+        block = layer.feed_forward
+        if isinstance(block, Experts) and block.num_experts % expert:
+            return f"{block.num_experts} experts cannot be divided by EP {expert}"
     return None
 
 
@@ -118,6 +123,8 @@ def why_not_offload(layout: Layout) -> str | None:
             return "offloading to NVMe needs ZeRO 3"
         if layout.pipeline > 1:
             return "offloading does not go with a pipeline"
+        if layout.expert > 1:
+            return "offloading does not go with experts that are spread"
     if layout.offload_weights != "none":
         if layout.zero != 3:
             return "offloading weights needs ZeRO 3"

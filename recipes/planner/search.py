@@ -99,7 +99,7 @@ def _geometries(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> Iterato
                 if rest or data == 0:
                     continue
                 for expert in _choices(fixed, "expert", experts):
-                    if expert > 1 and tensor * pipeline > 1:
+                    if expert > 1 and tensor * pipeline > 1 and "expert" not in fixed:
                         continue
                     stages = (1,) if pipeline > 1 else (0, 1, 2, 3)
                     for zero in _choices(fixed, "zero", stages):

@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fsft.runtime.train.marks import CheckpointMark
+from fsft.runtime.train.whole_experts import whole_weights
 
 
 def checkpoint_weights(checkpoint: Path, mark: CheckpointMark) -> dict[str, Any]:
@@ -17,6 +18,8 @@ def checkpoint_weights(checkpoint: Path, mark: CheckpointMark) -> dict[str, Any]
     from fsft.runtime.train.slices import Joined
     from fsft.runtime.train.universal import first_state
 
+    if mark.expert > 1:
+        return whole_weights(checkpoint, mark)
     ranks = [_of_stages(checkpoint, rank, mark) for rank in range(mark.tensor)]
     if len(ranks) == 1:
         return ranks[0]

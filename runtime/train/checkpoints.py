@@ -13,6 +13,7 @@ from fsft.recipes.fingerprint import fingerprint
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.background import Background, LaterFiles
+from fsft.runtime.train.expert import spread_names
 from fsft.runtime.train.marks import (
     CheckpointMark,
     Standing,
@@ -30,12 +31,8 @@ from fsft.runtime.train.publish import (
     remove_remains,
     writing_name,
 )
-from fsft.runtime.train.universal import (
-    PARAMETER_NAMES,
-    load_universal,
-    parameter_names,
-    to_universal,
-)
+from fsft.runtime.train.universal import load_universal, parameter_names, to_universal
+from fsft.runtime.train.whole_experts import PARAMETER_NAMES, SPREAD_NAMES
 
 
 def layout_mark(
@@ -92,6 +89,8 @@ class Saver:
         weights_only = self._settings.weights_only and not goes_on
         mark = replace(self._mark, step=step, weights_only=weights_only, evaluated=evaluated)
         names = {PARAMETER_NAMES: parameter_names(engine)} if self._is_named else {}
+        if mark.expert > 1:
+            names[SPREAD_NAMES] = spread_names(engine.module)
         # Where host memory does not hold the states, it does not hold a copy of them.
         background = self._settings.background and not is_on_disk(engine)
         engine.checkpoint_engine = files = LaterFiles(copied=background, weights_only=weights_only)
@@ -164,13 +163,15 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, ours: CheckpointM
         raise Refused(
             Problem(
                 file=str(folder / mark.tag),
-                reason=f"was saved at ZeRO {mark.zero} with tensor {mark.tensor}, and in bfloat16 "
-                "ZeRO 0 shares its checkpoints with no other layout.",
-                example=f"--set parallel.zero={mark.zero} --set parallel.tensor={mark.tensor}",
+                reason=f"was saved at ZeRO {mark.zero} with tensor {mark.tensor} and expert "
+                f"{mark.expert}, and in bfloat16 ZeRO 0 shares its checkpoints with no other "
+                "layout.",
+                example=f"--set parallel.zero={mark.zero} --set parallel.tensor={mark.tensor} "
+                f"--set parallel.expert={mark.expert}",
             )
         )
     with (
-        _converted(folder, mark, ours.tensor) as universal,
+        _converted(folder, mark, ours, engine) as universal,
         as_in_memory(engine),
         own_settings(engine),
     ):
@@ -179,13 +180,15 @@ def load_checkpoint(engine: Any, folder: Path, recipe: Recipe, ours: CheckpointM
 
 
 @contextmanager
-def _converted(folder: Path, mark: CheckpointMark, tensor: int) -> Iterator[Path]:
-    """The checkpoint in universal format for `tensor` ranks, for as long as it is loaded."""
+def _converted(
+    folder: Path, mark: CheckpointMark, ours: CheckpointMark, engine: Any
+) -> Iterator[Path]:
+    """The checkpoint in universal format, for as long as `engine` loads it."""
     scratch = folder / ".universal"
     universal = scratch / mark.tag
     if dist.get_rank() == 0:
         shutil.rmtree(scratch, ignore_errors=True)
-        to_universal(folder / mark.tag, universal, zero_stage=mark.zero, tensor=tensor)
+        to_universal(folder / mark.tag, universal, mark, ours, engine)
     dist.barrier()
     yield universal
     dist.barrier()

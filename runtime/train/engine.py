@@ -10,6 +10,7 @@ import torch
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
 from fsft.runtime.train.compile import compile_layers
+from fsft.runtime.train.expert import clip_spread, spread_experts
 from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import computing_dtype
@@ -52,6 +53,11 @@ def make_engine(
         compile_layers(model)
     if stage_layers:
         model = Pipeline(model, stage_layers, mesh)
+    initialize = deepspeed.initialize
+    if settled.expert > 1:
+        from fsft.runtime.train.expert_engine import initialize
+
+        spread_experts(model, settled.expert)
     config = {**deepspeed_config(recipe), "checkpoint": {"load_universal": load_universal}}
     largest = -(-max(p.numel() for p in model.parameters()) // mesh.data.size)
     config["zero_optimization"] |= offload_settings(recipe.parallel, nvme, largest)
@@ -59,7 +65,7 @@ def make_engine(
     optimizer = make_optimizer(model, recipe.optimizer, on_host=on_host)
     if settled.zero == 3:
         divide(model, config, computing_dtype(recipe.model), mesh.data.group)
-    engine, *_ = deepspeed.initialize(
+    engine, *_ = initialize(
         model=model,
         optimizer=optimizer,
         lr_scheduler=schedule_maker(recipe.optimizer, total_steps),
@@ -81,7 +87,11 @@ def gradient_step(engine: Any, recipe: Recipe) -> float:
     norm = None
     if _is_plain(recipe):
         limit = recipe.optimizer.clip or math.inf
-        norm = clip_grad_norm_(engine.module.parameters(), limit, mpu=engine.mpu)
+        parameters = list(engine.module.parameters())
+        if recipe.parallel.settled.expert > 1:
+            norm = clip_spread(parameters, limit)
+        else:
+            norm = clip_grad_norm_(parameters, limit, mpu=engine.mpu)
     engine.step()
     return float(engine.get_global_grad_norm() if norm is None else norm)
 

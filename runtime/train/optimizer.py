@@ -15,16 +15,21 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Torch's fused AdamW, or DeepSpeed's for the host's cores, which offloading needs.
 
-    Vectors (norms and biases) are not decayed.
+    Vectors (norms and biases) are not decayed. Experts that are spread over ranks have groups of
+    their own, which DeepSpeed knows them by.
     """
+    from deepspeed.moe.utils import split_params_into_different_moe_groups_for_optimizer
+
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {
+            "name": "matrices",
             "params": [p for p in parameters if p.ndim >= 2],
             "weight_decay": settings.weight_decay,
         },
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"name": "vectors", "params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+    groups = split_params_into_different_moe_groups_for_optimizer(groups)
     groups = [group for group in groups if group["params"]]
     beta1, beta2 = settings.betas
     if on_host:

@@ -9,22 +9,35 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fsft.runtime.train.expert import is_spread, own_share, whole_shape
+from fsft.runtime.train.marks import CheckpointMark
 from fsft.runtime.train.slices import Joined, own_slice
+from fsft.runtime.train.whole_experts import (
+    PARAMETER_NAMES,
+    SPREAD_NAMES,
+    STATES,
+    optimizer_of,
+    whole_states,
+)
 
-PARAMETER_NAMES = "parameter_names"
-"""In a checkpoint of ZeRO 0: names in the optimizer's order, which it keeps its state by."""
 
+def to_universal(
+    checkpoint: Path, target: Path, saved: CheckpointMark, ours: CheckpointMark, engine: Any
+) -> None:
+    """Write the checkpoint into the folder `target` in universal format, for `engine` to load.
 
-def to_universal(checkpoint: Path, target: Path, *, zero_stage: int, tensor: int = 1) -> None:
-    """Write the checkpoint, saved at `zero_stage`, into the folder `target` in universal format.
-
-    `tensor`: the tensor parallel ranks that are to load it.
+    `ours`: of a checkpoint that the engine would save.
     """
-    if zero_stage == 0:
+    if saved.expert > 1:
+        step, groups = _from_experts(checkpoint, target, saved)
+    elif saved.zero == 0:
         step, groups = _from_whole(checkpoint, target)
     else:
         step, groups = _from_shards(checkpoint, target)
-    _complete(checkpoint, target, step, groups, tensor)
+    if saved.expert != ours.expert:
+        groups = _settings(engine, groups[0]["lr"])
+    _complete(checkpoint, target, step, groups, ours.tensor)
+    _mark_experts(target, engine)
 
 
 def load_universal(engine: Any, folder: Path) -> None:
@@ -51,9 +64,6 @@ def parameter_names(engine: Any) -> list[str]:
     return [names[id(p)] for group in engine.optimizer.param_groups for p in group["params"]]
 
 
-_STATES = ("fp32", "exp_avg", "exp_avg_sq")
-
-
 def _progress_files(tensor: int) -> Iterator[str]:
     """For each tensor parallel rank what stages 0 to 2 look for, and what stage 3 does."""
     for rank in range(tensor):
@@ -68,11 +78,22 @@ def _from_whole(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, Any
     optimizers = [state["optimizer"] for state in saved]
     for index, name in enumerate(saved[0][PARAMETER_NAMES]):
         parts = {"fp32": [state["module"][name] for state in saved]}
-        parts |= {key: [each["state"][index][key] for each in optimizers] for key in _STATES[1:]}
+        parts |= {key: [each["state"][index][key] for each in optimizers] for key in STATES[1:]}
         for key, slices in parts.items():
             value = Joined.of(name, slices, saved[0]).contiguous().float().clone()
             _save({"param": value}, target / "zero" / name / f"{key}.pt")
     return optimizers[0]["state"][0]["step"], optimizers[0]["param_groups"]
+
+
+def _from_experts(
+    checkpoint: Path, target: Path, mark: CheckpointMark
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Convert experts spread over ranks; returns the optimizer's step and parameter groups."""
+    for name, states in whole_states(checkpoint, mark).items():
+        for key, value in states.items():
+            _save({"param": value.contiguous().float()}, target / "zero" / name / f"{key}.pt")
+    optimizer = optimizer_of(checkpoint, mark)
+    return optimizer["state"][0]["step"], optimizer["param_groups"]
 
 
 def _from_shards(checkpoint: Path, target: Path) -> tuple[Any, list[dict[str, Any]]]:
@@ -107,7 +128,7 @@ def _complete(
 
     for folder in (path.parent for path in (target / "zero").glob("*/exp_avg.pt")):
         _save(step, folder / "step.pt")
-        for file in (folder / f"{key}.pt" for key in _STATES):
+        for file in (folder / f"{key}.pt" for key in STATES):
             # From stage 3 they come bare, which the other stages do not read.
             if not isinstance(value := _load(file), dict):
                 _save({"param": value}, file)
@@ -121,6 +142,10 @@ def _complete(
     )
     progress = first_state(checkpoint)
     progress = {key: value for key, value in progress.items() if key not in _ELSEWHERE}
+    schedule = progress["lr_scheduler"]
+    # One entry a group, all the same; the engine may have another number of groups.
+    for key in ("base_lrs", "_last_lr", "lr_lambdas"):
+        schedule[key] = schedule[key][:1] * len(groups)
     for copied in target.glob("*_model_states.pt"):
         copied.unlink()
     for name in _progress_files(tensor):
@@ -128,7 +153,25 @@ def _complete(
         _save(state, target / name)
 
 
-_ELSEWHERE = ("module", "optimizer", "param_shapes", PARAMETER_NAMES)
+def _settings(engine: Any, learning_rate: float) -> list[dict[str, Any]]:
+    """The settings of the engine's groups, at the learning rate of the checkpoint."""
+    return [{**group, "params": [], "lr": learning_rate} for group in engine.optimizer.param_groups]
+
+
+def _mark_experts(target: Path, engine: Any) -> None:
+    """Let ZeRO 1 and 2 load only the experts of a rank, where the engine spreads them."""
+    from deepspeed.checkpoint.constants import EP_IS_EXPERT_PARAM, EP_NUM_EXPERTS
+
+    for name, parameter in engine.module.named_parameters():
+        if not is_spread(parameter):
+            continue
+        shape = whole_shape(parameter)
+        marks = {EP_IS_EXPERT_PARAM: True, EP_NUM_EXPERTS: shape[0]}
+        for file in (target / "zero" / name / f"{key}.pt" for key in STATES):
+            _save({"param": _load(file)["param"].view(shape), **marks}, file)
+
+
+_ELSEWHERE = ("module", "optimizer", "param_shapes", PARAMETER_NAMES, SPREAD_NAMES)
 
 
 def _load_into_plain(engine: Any, folder: Path) -> None:
@@ -138,8 +181,11 @@ def _load_into_plain(engine: Any, folder: Path) -> None:
     rank = engine.mpu.get_tensor_model_parallel_rank()
     for name, parameter in engine.module.named_parameters():
         parts = folder / "zero" / name
-        wholes = {key: _load(parts / f"{key}.pt")["param"] for key in _STATES}
-        states = {key: own_slice(parameter, whole, rank) for key, whole in wholes.items()}
+        wholes = {key: _load(parts / f"{key}.pt")["param"] for key in STATES}
+        states = {
+            key: own_slice(parameter, own_share(whole, parameter), rank)
+            for key, whole in wholes.items()
+        }
         with torch.no_grad():
             parameter.copy_(states.pop("fp32"))
         engine.optimizer.state[parameter] = {

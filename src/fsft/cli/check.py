@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from fsft.cli.options import JsonOption, RecipeArgument, SetOption
 
 if TYPE_CHECKING:
+    from fsft.recipes.problems import Problem
     from fsft.recipes.schema import Budget, Hardware, Recipe
 
 
@@ -26,7 +28,9 @@ def check(
     try:
         path = find_recipe(recipe)
         read = read_recipe(path, set_ or [])
-        if problems := [*missing_inputs(read, path.parent), *without_eval(read)]:
+        files = missing_inputs(read, path.parent)
+        layout = [] if files else _layout_problems(read, path.parent)
+        if problems := [*files, *layout, *without_eval(read)]:
             raise Refused(*problems)
     except FsftError as error:
         if not as_json:
@@ -39,6 +43,23 @@ def check(
     else:
         typer.echo(f"✓ {read.name}: {describe(read)}")
     raise typer.Exit(ExitCode.DONE)
+
+
+def _layout_problems(recipe: "Recipe", folder: Path) -> list["Problem"]:
+    """What forbids the layout on any machine, or on the one that the recipe describes."""
+    from fsft.recipes.inputs import resolve_paths
+    from fsft.recipes.planner.expert_problems import expert_problems
+    from fsft.recipes.planner.questions import shape_of
+    from fsft.recipes.problems import RecipeError
+
+    hardware = recipe.hardware
+    devices = None if hardware.devices_per_node == "auto" else hardware.devices_per_node
+    try:
+        shape = shape_of(resolve_paths(recipe, folder))
+    except RecipeError:
+        # Not known to the planner; training looks at the model itself.
+        shape = None
+    return expert_problems(recipe, shape, devices and devices * hardware.nodes)
 
 
 def describe(recipe: "Recipe") -> str:

@@ -71,6 +71,11 @@ LAYOUTS = (
     Layout(1, pipeline=2, sequence=2),
     Layout(1, pipeline=2, tensor=2),
     Layout(1, pipeline=2, tensor=2, sequence=2),
+    *(Layout(zero, data=2, expert=2) for zero in range(3)),
+    *(Layout(zero, data=4, expert=2) for zero in range(3)),
+    Layout(1, data=4, expert=4),
+    *(Layout(zero, sequence=2, expert=2) for zero in range(3)),
+    Layout(1, sequence=2, data=2, expert=2),
 )
 
 MODELS: dict[str, tuple[str, ...]] = {
