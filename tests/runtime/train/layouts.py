@@ -119,7 +119,8 @@ SUBJECTS = tuple(Subject(*each) for each in product(MODELS, ROWS, DTYPES))
 def matrix() -> Iterator[tuple[Layout, Subject]]:
     """Every layout with everything that it can train."""
     for layout, subject in product(LAYOUTS, SUBJECTS):
-        if layout.expert > 1 and "moe" not in subject.model:
+        if layout.expert > 1 and ("moe" not in subject.model or subject.dtype == "bfloat16"):
+            # Where sums round otherwise, routers choose other experts: test_expert.py has bfloat16.
             continue
         if layout.zero == 0 and layout.pipeline > 1:
             continue

@@ -11,8 +11,9 @@ import torch.distributed as dist
 from fsft.recipes.problems import Refused
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train.expert import Exchange, spread_experts
-from tests.runtime.train.deviations import BOUNDS, deviations
+from tests.runtime.train.deviations import BOUNDS, Deviations, deviations
 from tests.runtime.train.layouts import ALONE, MODELS, Layout
+from tests.runtime.train.test_evaluation import eval_losses, write_recipe_with_eval
 from tests.runtime.train.training import prepared, train_with, trained
 from tests.support import events_of
 
@@ -128,6 +129,56 @@ def test_a_run_goes_on_with_its_experts_spread_in_another_way(
     assert [event.step for event in events_of(run.path) if event.event == "step"] == [1, 2, 3, 3]
     found = deviations(uninterrupted, run)
     assert found.within(BOUNDS["float32"]), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zero", [0, 1, 2])
+def test_spread_experts_in_bfloat16_train_as_those_of_replicas_do(
+    tmp_path: Path, zero: int
+) -> None:
+    replicas, spread = (
+        trained(
+            tmp_path / str(layout.expert),
+            *layout.overrides,
+            *PLAIN,
+            *MODELS["qwen2_moe"],
+            'model.dtype="bfloat16"',
+            num_processes=2,
+        )
+        for layout in (Layout(zero, data=2), Layout(zero, data=2, expert=2))
+    )
+    found = deviations(replicas, spread)
+    assert found.within(Deviations(1e-4, 1e-3, 2e-2)), found
+
+
+@pytest.mark.slow
+def test_bfloat16_without_zero_goes_on_to_the_last_bit_as_it_was_saved(tmp_path: Path) -> None:
+    layout = Layout(0, data=2, expert=2)
+    common = (*PLAIN, *MODELS["qwen2_moe"], 'model.dtype="bfloat16"', *layout.overrides)
+    through = trained(tmp_path / "through", *common, num_processes=2)
+    run = trained(tmp_path / "run", *common, num_processes=2)
+    (run.checkpoints / "step-00000003").rename(tmp_path / "lost")
+    train_with(run, 2)
+    assert deviations(through, run) == Deviations(0, 0, 0)
+
+
+@pytest.mark.slow
+def test_the_eval_loss_is_that_of_one_process(tmp_path: Path) -> None:
+    alone, spread = (
+        trained(
+            tmp_path / name,
+            *layout.overrides,
+            *PLAIN,
+            *MODELS["qwen2_moe"],
+            num_processes=layout.num_processes,
+            write_recipe=write_recipe_with_eval,
+        )
+        for name, layout in (("alone", ALONE), ("spread", SPREAD))
+    )
+    expected, found = eval_losses(alone), eval_losses(spread)
+    assert [event.step for event in found] == [event.step for event in expected] == [2, 3]
+    for one, other in zip(expected, found, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=1e-5)
 
 
 @pytest.mark.slow
