@@ -121,10 +121,8 @@ def why_not_offload(layout: Layout) -> str | None:
             return "offloading needs ZeRO 1 or more"
         if layout.offload_optimizer == "nvme" and layout.zero != 3:
             return "offloading to NVMe needs ZeRO 3"
-        if layout.pipeline > 1:
-            return "offloading does not go with a pipeline"
-        if layout.expert > 1:
-            return "offloading does not go with experts that are spread"
+        if layout.pipeline > 1 or layout.expert > 1:
+            return "offloading goes neither with a pipeline nor with experts that are spread"
     if layout.offload_weights != "none":
         if layout.zero != 3:
             return "offloading weights needs ZeRO 3"

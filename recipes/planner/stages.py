@@ -100,7 +100,7 @@ def input_bytes(job: Job, layout: Layout, stage: int) -> float:
 def _input_bytes(job: Job, pipeline: int, stage: int, every: int) -> float:
     return sum(
         _checkpointed(first, count, every) * job.style.compute_bytes * layer.attention.hidden
-        for layer, first, count in _placed(job.shape, pipeline, stage)
+        for layer, first, count in _placed(job, pipeline, stage)
     )
 
 
