@@ -221,6 +221,8 @@ NEEDED_BESIDES = {
     "model.revision": ['model={ init = "random", path = "x" }'],
     "budget.epochs": ["budget={}"],
     "budget.tokens": ["budget={}"],
+    "parallel.activation_checkpointing_every": ['parallel.activation_checkpointing="full"'],
+    "parallel.activation_offload": ['parallel.activation_checkpointing="full"'],
     "evaluate.split": ['data.eval=[{ path = "x" }]'],
 }
 
