@@ -119,10 +119,10 @@ def _pieces_of_copies(
     """ZeRO 0: a file for the ranks with the same experts, with all else in each."""
     for rank in range(mark.expert):
         saved = _load(checkpoint / _weights_file(rank))
-        # In bfloat16 the optimizer keeps its state by other tensors than the weights.
+        # In bfloat16 there are no such names: the optimizer's state is by other tensors.
         for index, name in enumerate(saved.get(PARAMETER_NAMES, saved["module"])):
             states = {"fp32": saved["module"][name]}
-            if saved["optimizer"]:
+            if len(keys) > 1:
                 states |= saved["optimizer"]["state"][index]
             yield _Piece(name, rank, {key: states[key] for key in keys})
 
