@@ -47,8 +47,9 @@ def load_universal(engine: Any, folder: Path) -> None:
         return
     from deepspeed.utils import groups
 
-    # Stage 3 looks for the group there and not at the engine's mpu.
-    groups._TENSOR_MODEL_PARALLEL_GROUP = engine.mpu.get_tensor_model_parallel_group()
+    if engine.zero_optimization_stage() == 3:
+        # It looks for the group there and not at the engine's mpu.
+        groups._TENSOR_MODEL_PARALLEL_GROUP = engine.mpu.get_tensor_model_parallel_group()
     engine.load_checkpoint(str(folder.parent), tag=folder.name)
 
 

@@ -1,0 +1,61 @@
+"""What cannot be trained in a pipeline is said before the start, all at once."""
+
+from pathlib import Path
+
+import pytest
+
+from fsft.recipes.files import parse_recipe
+from fsft.recipes.pipelines import pipeline_problems
+from tests.support import TINY_RECIPE, fsft, write_tiny_recipe
+
+STAGES = ("parallel.pipeline=2", "parallel.gradient_accumulation=4")
+GPT2 = 'model.config={ model_type = "gpt2", vocab_size = 320 }'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((), []),
+        (("parallel.pipeline_split=[1, 1]",), []),
+        (('parallel.zero="auto"',), []),
+        (("parallel.zero=2",), ["a pipeline runs with ZeRO 1, not 2."]),
+        (
+            ("parallel.gradient_accumulation=1",),
+            ["1 micro batches leave most of 2 stages idle."],
+        ),
+        (("parallel.gradient_accumulation=1", "parallel.global_batch=8"), []),
+        (("parallel.pipeline=3",), ["2 layers are fewer than 3 stages."]),
+        (
+            ("parallel.pipeline_split=[1, 2]",),
+            ["pipeline_split names 3 layers, and the model has 2."],
+        ),
+        ((GPT2,), ["gpt2 has no pipeline plan."]),
+        (
+            ("model.config.output_router_logits=true", "parallel.zero=3"),
+            [
+                "a pipeline runs with ZeRO 1, not 3.",
+                "the loss that keeps experts equally busy is not computed in a pipeline.",
+            ],
+        ),
+    ],
+)
+def test_each_thing_that_a_pipeline_cannot_do_is_named(
+    overrides: tuple[str, ...], expected: list[str]
+) -> None:
+    recipe = parse_recipe(TINY_RECIPE, overrides=[*STAGES, *overrides])
+    assert [problem.reason for problem in pipeline_problems(recipe)] == expected
+
+
+def test_without_a_pipeline_nothing_is_wrong() -> None:
+    recipe = parse_recipe(TINY_RECIPE, overrides=["parallel.zero=3", GPT2])
+    assert list(pipeline_problems(recipe)) == []
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_product_that_cannot_be_is_refused_before_the_start(tmp_path: Path, command: str) -> None:
+    write_tiny_recipe(tmp_path)
+    overrides = (item for each in (*STAGES, "parallel.zero=3") for item in ("--set", each))
+    done = fsft(command, "tiny.toml", *overrides, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "parallel.zero: a pipeline runs with ZeRO 1, not 3." in done.stderr
+    assert not (tmp_path / "runs").exists()
