@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fsft.runtime.data.encode import IGNORED
+from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.loss import loss_at
 
 
@@ -48,6 +49,7 @@ def head_loss(model: Any) -> Callable[[torch.Tensor, tuple[torch.Tensor, torch.T
     """
     head = copy.copy(model)
     head._modules = {**model._modules, model.base_model_prefix: _Given()}
+    compute_loss_at_head(head)
 
     def loss_of(hidden: torch.Tensor, goal: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         targets, divisor = goal

@@ -14,6 +14,7 @@ from fsft.runtime.trace.trace import Living
 from fsft.runtime.train import head_loss
 from fsft.runtime.train.head_loss import compute_loss_at_head, head_cross_entropy, loses_at_head
 from fsft.runtime.train.loss import loss_at
+from fsft.runtime.train.pipeline_stage import head_loss as stage_loss
 
 SMALL: dict[str, Any] = {
     "vocab_size": 64,
@@ -85,6 +86,26 @@ def test_a_model_has_the_loss_and_the_gradients_that_it_had(
     assert found.keys() == gradients.keys()
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "granite"])
+def test_the_last_stage_of_a_pipeline_has_the_same_loss(model_type: str) -> None:
+    model = model_of(model_type)
+    torch.manual_seed(1)
+    hidden = torch.randn(2, 12, 32, requires_grad=True)
+    targets = torch.randint(0, 64, (2, 12))
+    targets[:, ::3] = IGNORED
+    given = model.config.get_text_config()
+    logits = model.lm_head(hidden) / getattr(given, "logits_scaling", 1.0)
+    wanted = cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    (expected,) = torch.autograd.grad(wanted / 7, hidden)
+    loss = stage_loss(model)(hidden, (targets, torch.tensor(7)))
+    loss.backward()
+    torch.testing.assert_close(loss, wanted / 7)
+    torch.testing.assert_close(hidden.grad, expected, rtol=1e-4, atol=1e-6)
+    assert model.lm_head.weight.grad is not None
 
 
 def test_without_labels_the_model_gives_logits_as_before() -> None:
