@@ -26,15 +26,14 @@ WIDE = (
 """A layout that is planned to need some GiB, most of it for activations."""
 
 PROGRAM = """
+from unittest.mock import patch
 import torch
-from fsft.runtime.train import loop
+from fsft.runtime.train import whole_steps
 from fsft.runtime.train.__main__ import main
 
-def short(*_):
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-loop.loss_of = short
-main()
+error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+with patch.object(whole_steps, "loss_of", side_effect=error):
+    main()
 """
 """The training program, on a device that is full in its first step."""
 
