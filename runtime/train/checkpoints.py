@@ -68,6 +68,9 @@ class Saver:
         # The thread that writes agrees with those of other processes apart from training.
         self._writers = dist.new_group(backend="gloo")
         self._background = Background()
+        # Where host memory does not hold the states, it does not hold a copy of them.
+        self.in_background = self._settings.background and not is_on_disk(engine)
+        """Training goes on while a checkpoint is written."""
 
     def save(
         self,
@@ -91,14 +94,14 @@ class Saver:
         names = {PARAMETER_NAMES: parameter_names(engine)} if self._is_named else {}
         if mark.expert > 1:
             names[SPREAD_NAMES] = spread_names(engine.module)
-        # Where host memory does not hold the states, it does not hold a copy of them.
-        background = self._settings.background and not is_on_disk(engine)
-        engine.checkpoint_engine = files = LaterFiles(copied=background, weights_only=weights_only)
+        engine.checkpoint_engine = files = LaterFiles(
+            copied=self.in_background, weights_only=weights_only
+        )
         with as_in_memory(engine):
             engine.save_checkpoint(
                 str(folder), tag=writing_name(mark), save_latest=False, client_state=names
             )
-            if not background:
+            if not self.in_background:
                 files.write()
 
         def finish() -> None:
@@ -108,7 +111,7 @@ class Saver:
                 keep_last, keep_best = self._settings.keep_last, self._settings.keep_best
                 when_whole(publish(folder, mark, keep_last=keep_last, keep_best=keep_best))
 
-        if background:
+        if self.in_background:
             self._background.start(finish)
         else:
             finish()

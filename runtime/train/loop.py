@@ -248,8 +248,8 @@ class Trainer:
 
         def tell(path: Path) -> None:
             # Written in the foreground, training has waited until now.
-            background = self.recipe.checkpoint.background
-            seconds = waited.result() if background else time.perf_counter() - start
+            later = self.saver.in_background
+            seconds = waited.result() if later else time.perf_counter() - start
             if self.events:
                 place = str(path.relative_to(self.run.path))
                 self.events.write(CheckpointSaved(step=step, path=place, seconds=seconds))
