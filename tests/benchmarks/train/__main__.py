@@ -49,7 +49,7 @@ def main() -> None:
     overrides = [*_layout(options.layout), *options.set]
     if options.config:
         config = json.loads(options.config.read_text())
-        overrides.append("model.config=" + _inline(config))
+        overrides.append("model.config=" + runs.inline(config))
     result = measure(options.rounds, overrides)
     print(json.dumps(result) if options.json else _shown(result))
 
@@ -91,16 +91,6 @@ def _layout(text: str) -> list[str]:
     pairs = [pair.split("=", 1) for pair in text.split(",") if pair]
     keys = {"processes": "hardware.devices_per_node"}
     return [f"{keys.get(name, f'parallel.{name}')}={value}" for name, value in pairs]
-
-
-def _inline(value: Any) -> str:
-    """A JSON value as inline TOML; what is null is left out."""
-    if isinstance(value, dict):
-        items = (f"{json.dumps(k)} = {_inline(v)}" for k, v in value.items() if v is not None)
-        return "{ " + ", ".join(items) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    return json.dumps(value)
 
 
 def _add(found: dict[str, list[float]], name: str, value: float) -> None:

@@ -70,7 +70,7 @@ def main() -> None:
             max_grad_norm=recipe.optimizer.clip,
             bf16=recipe.model.dtype == "bfloat16",
             gradient_checkpointing=parallel.activation_checkpointing != "none",
-            torch_compile=getattr(recipe.model, "compile", False),
+            torch_compile=recipe.model.compile,
             optim="adamw_torch_fused",
             deepspeed=deepspeed_config(recipe) if parallel.zero else None,
             save_strategy="no",

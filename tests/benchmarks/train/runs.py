@@ -80,6 +80,16 @@ def stall(run: RunDirectory) -> float:
     return sum(saves) / len(saves) / mean_step
 
 
+def inline(value: Any) -> str:
+    """A JSON value as inline TOML, for an override; what is null is left out."""
+    if isinstance(value, dict):
+        items = (f"{json.dumps(k)} = {inline(v)}" for k, v in value.items() if v is not None)
+        return "{ " + ", ".join(items) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
 def torchrun(run: RunDirectory, *arguments: str) -> None:
     """Start a program on every device of the run's recipe; raises with what it printed."""
     devices = find_devices(run.recipe().hardware)

@@ -33,7 +33,8 @@ all and demands at most
 ({BOUNDS["bfloat16"].loss:.0e}, {BOUNDS["bfloat16"].grad_norm:.0e} and \
 {BOUNDS["bfloat16"].weights:.0e} in bfloat16, where sums in another order round otherwise).
 
-This page is written by `python -m tests.runtime.train.matrix`.
+This page is written by `python -m tests.runtime.train.matrix`; `--subject` leaves columns out, and
+those that were run last are shown.
 """
 
 
@@ -41,12 +42,13 @@ def main() -> None:
     """Train all of them, and print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="layouts whose name holds this")
+    parser.add_argument("--subject", default="", help='as in "llama, packed"; all by default')
     options = parser.parse_args()
     found: dict[tuple[Layout, Subject], Deviations] = {}
     with tempfile.TemporaryDirectory() as folder:
         references = {}
         for number, (layout, subject) in enumerate(matrix()):
-            if options.only not in layout.name:
+            if options.only not in layout.name or options.subject not in subject.name:
                 continue
             if subject not in references:
                 references[subject] = _run(Path(folder) / f"alone-{number}", ALONE, subject)
@@ -60,8 +62,11 @@ def page(found: Mapping[tuple[Layout, Subject], Deviations]) -> str:
     """The page, as markdown."""
     parts = [TEXT]
     for dtype in DTYPES:
-        subjects = [subject for subject in SUBJECTS if subject.dtype == dtype]
+        own = {subject for _, subject in found if subject.dtype == dtype}
+        subjects = [subject for subject in SUBJECTS if subject in own]
         heads = [f"{subject.model}, {subject.rows}" for subject in subjects]
+        if not subjects:
+            continue
         parts += [f"\n## {dtype}\n", "| layout | processes | " + " | ".join(heads) + " |"]
         parts.append("|---" * (len(heads) + 2) + "|")
         for layout in LAYOUTS:
