@@ -8,7 +8,7 @@ import pytest
 
 from fsft.runtime.run_directory import RunDirectory
 from tests.runtime.train.deviations import BOUNDS, deviations
-from tests.runtime.train.layouts import ALONE, Layout, Subject, matrix
+from tests.runtime.train.layouts import Layout, Subject, matrix
 from tests.runtime.train.training import trained
 
 FAST = {
@@ -30,7 +30,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     @lru_cache
     def made(subject: Subject) -> RunDirectory:
         folder = tmp_path_factory.mktemp("alone") / "run"
-        return trained(folder, *ALONE.overrides, *subject.overrides, num_processes=1)
+        return trained(folder, *subject.alone.overrides, *subject.overrides, num_processes=1)
 
     return made
 
