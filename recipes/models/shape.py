@@ -69,6 +69,8 @@ class Attention:
     linears: tuple[Linear, ...] = ()
     norms: tuple[Norm, ...] = ()
     rotary: bool = True
+    rotary_share: float = 1.0
+    """Of a head's width, what positions turn."""
     window: int | None = None
     latent: Latent | None = None
     num_other_parameters: int = 0

@@ -152,7 +152,8 @@ def outside_bytes(
     """
     shape, style, method = job.shape, job.style, job.method
     attention = shape.stack.layers[0][0].attention
-    stays = 2 * style.compute_bytes * attention.head_width if attention.rotary else 0.0
+    turned = attention.head_width * attention.rotary_share if attention.rotary else 0.0
+    stays = 2 * style.compute_bytes * turned
     if checkpointing != "none":
         layers = [layer for layer, _ in layers_of_stage(job, pipeline, stage)]
         stays += mask_bytes(layers, style, job.sequence_length)

@@ -98,6 +98,7 @@ QWEN3 = Variant(
 GLM = Variant(
     "glm",
     concatenates=True,
+    rotary_share=0.5,
     vocab_size=151_552,
     hidden=4096,
     width=13_696,
@@ -113,6 +114,7 @@ GLM = Variant(
 GLM4 = Variant(
     "glm4",
     concatenates=True,
+    rotary_share=0.5,
     vocab_size=151_552,
     hidden=4096,
     width=13_696,

@@ -72,7 +72,8 @@ def read_gpt_neox(fields: Fields) -> ModelShape:
         output_bias=bias,
         dropout=fields.dropout("attention_dropout"),
     )
-    attention = replace(attention, concatenates=True)
+    share = fields.ratio("rotary_pct", 0.25, least=0.0, most=1.0)
+    attention = replace(attention, concatenates=True, rotary_share=share)
     block = FeedForward(
         hidden,
         fields.size("intermediate_size", 24_576),
@@ -231,7 +232,8 @@ def read_phi(fields: Fields) -> ModelShape:
         norms=(layer_norm(width),) * 2 if is_normed else (),
         dropout=fields.dropout("attention_dropout"),
     )
-    attention = replace(attention, concatenates=True)
+    share = fields.ratio("partial_rotary_factor", 0.5, least=0.0, most=1.0)
+    attention = replace(attention, concatenates=True, rotary_share=share)
     block = FeedForward(
         hidden,
         fields.size("intermediate_size", 8192),

@@ -66,6 +66,8 @@ class Variant:
     head_norms: bool = False
     """Every head of queries and keys is normalized."""
     rotary: bool = True
+    rotary_share: float = 1.0
+    """Of a head's width, what positions turn, unless the config says."""
     windowed: Literal["never", "always", "late", "odd", "pattern"] = "never"
     """Which layers have a window, if the config gives one: from layer `max_window_layers` on,
     every second from the first on, all but every n-th."""
@@ -148,6 +150,7 @@ def _attentions(fields: Fields, variant: Variant, hidden: int, depth: int) -> tu
     head_norm = Norm(width, float32_weight=variant.float32_norms)
     head_norms = (head_norm, head_norm) if variant.head_norms else ()
     has_caps = variant.soft_caps and not fields.is_null("attn_logit_softcapping")
+    share = fields.ratio("partial_rotary_factor", variant.rotary_share, least=0.0, most=1.0)
     build = fused_attention if variant.fused_qkv else separate_attention
 
     def attention(window: int | None) -> Attention:
@@ -164,7 +167,12 @@ def _attentions(fields: Fields, variant: Variant, hidden: int, depth: int) -> tu
             dropout=dropout,
         )
         scores = CAPPED_SCORE_BYTES if has_caps else 0.0
-        return replace(built, concatenates=variant.concatenates, score_bytes=scores)
+        return replace(
+            built,
+            concatenates=variant.concatenates,
+            rotary_share=share,
+            score_bytes=scores,
+        )
 
     return tuple(attention(window) for window in _windows(fields, variant, depth))
 
