@@ -19,6 +19,7 @@ from fsft.recipes.schema import SPLITS, Data, Recipe, Source
 from fsft.recipes.shipped import (
     LIBRARY_PREFIX,
     is_folder,
+    library_folder,
     resolve_path,
     shipped_data,
     shipped_templates,
@@ -132,7 +133,8 @@ def _source_problems(text: str, recipe_folder: Path, key: str) -> Iterator[Probl
             example = "" if "cannot be read" in trouble else known_endings()
             yield Problem(key=key, file=str(path), reason=trouble, example=example)
     elif trouble := _file_trouble(path):
-        example = ", ".join(shipped_data()) if text.startswith(LIBRARY_PREFIX) else ""
+        is_shipped = path.parent == (library_folder() / "data").resolve()
+        example = ", ".join(shipped_data()) if is_shipped else ""
         yield Problem(key=key, file=str(path), reason=trouble, example=example)
     elif read_name(path.name) is None:
         yield Problem(

@@ -20,6 +20,9 @@ CHECKED_FIRST = 4
 CHECKED_SHARE = 1 / 200
 """The share of all further text that is."""
 
+CHECKED_LENGTH = 1 << 20
+"""Characters of the longest text that is: the reference takes some 300 bytes for each."""
+
 CHECKED_SPECIALS = 64
 """Added tokens that are tried in a text; some tokenizers have thousands, all alike."""
 
@@ -119,7 +122,7 @@ class Checked:
     def _is_due(self, text: str) -> bool:
         self._num_texts += 1
         self._num_characters += len(text)
-        is_due = (
+        is_due = len(text) <= CHECKED_LENGTH and (
             self._num_texts <= CHECKED_FIRST
             or self._num_checked + len(text) <= CHECKED_SHARE * self._num_characters
         )

@@ -26,6 +26,8 @@ PLACES = 20
 """Files of a source, and row groups of a file, that are looked into."""
 MOST_BYTES = 32 * 1024**2
 """About how much of a file is held at once, whatever the length of its rows."""
+MOST_PASSED = 512 * 1024**2
+"""Bytes of a file that are passed over on the way to the next line, where lines are very long."""
 
 
 @dataclass(frozen=True)
@@ -102,20 +104,30 @@ def _from_lines(file: DataFile, number: int) -> RowSample:
     sizes: list[float] = []
     places = random.Random(0).sample(range(file.size), min(number, file.size))
     # Not sorted: where the sizes are too many, what was read is still from all over the file.
+    passed = 0
     with Path(file.path).open("rb") as stream:
         for place in places:
-            stream.seek(place)
-            lines = read_lines(stream, place, end=file.end)
-            line = next((line for line in lines if line is None or line.strip()), b"")
+            line = _next_line(stream, place, file.end)
+            passed += stream.tell() - place
+            if line == b"":
+                # After the last line comes the first.
+                line = _next_line(stream, 0, file.end)
             if line is None:
                 rows.append(Row(file.path, 0, error=TOO_LONG))
                 sizes.append(float(LINE_LIMIT))
             elif line:
                 rows.append(parse_line(file.path, 0, line))
                 sizes.append(float(len(line)))
-            if sum(sizes) > MOST_BYTES:
+            if sum(sizes) > MOST_BYTES or passed > MOST_PASSED:
                 break
     return RowSample(rows, sizes, float(file.size))
+
+
+def _next_line(stream: BinaryIO, place: int, end: int | None) -> bytes | None:
+    """The first line with something in it that begins at `place` or later; empty at the end."""
+    stream.seek(place)
+    lines = read_lines(stream, place, end=end)
+    return next((line for line in lines if line is None or line.strip()), b"")
 
 
 def _from_start(file: DataFile, number: int) -> RowSample:

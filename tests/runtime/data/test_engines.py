@@ -106,6 +106,16 @@ def test_comparing_costs_little() -> None:
     assert sum(calls) < 0.03 * 50 * 100 * len("some text of middling length")
 
 
+def test_a_text_that_would_take_the_reference_gigabytes_is_not_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "CHECKED_LENGTH", 20)
+    checked = Checked(Liar("wrong"), Reference(byte_level().reference))
+    checked.encode(["wrong" + " and long" * 3])
+    with pytest.raises(EngineDiffers):
+        checked.encode(["wrong and short"])
+
+
 def test_texts_stand_behind_each_other() -> None:
     found = Reference(byte_level().reference).encode(["ab", "", "c"])
     assert found.bounds[0] == 0

@@ -147,6 +147,15 @@ def test_the_shape_is_that_of_the_first_row_that_has_one(tmp_path: Path) -> None
     assert "train.jsonl:1: the messages shape needs messages" in seen.first_unusable
 
 
+def test_very_long_lines_are_not_passed_over_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_sample_module, "MOST_PASSED", 300_000)
+    file = write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}, {"text": "a" * 100_000}])
+    sample = sample_rows([local_file(file)], 2000)
+    assert 2 <= len(sample.rows) < 20
+
+
 def test_a_file_of_blank_lines_is_looked_at_or_refused(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("\n \n")
     with pytest.raises(Refused, match="no readable row"):
