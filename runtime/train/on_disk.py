@@ -57,11 +57,15 @@ def _load(
         own["lr"] = loaded["lr"]
     for number, (weights, state) in enumerate(parts):
         own_weights = optimizer.fp32_partitioned_groups_flat[number]
-        own_weights.data = weights
+        is_swapped = optimizer._swappable_optimizer_subgroup(number)
+        if is_swapped:
+            # DeepSpeed writes a part only where it has read it into its own buffers.
+            optimizer._optimizer_states_and_gradient_swap_in(number)
+        own_weights.data.copy_(weights)
         optimizer.optimizer.state[own_weights] = state
         # The weights to compute with, wherever they lie.
         optimizer._reassign_or_swap_out_partitioned_parameters(number)
-        if optimizer._swappable_optimizer_subgroup(number):
+        if is_swapped:
             optimizer.optimizer_swapper.swap_out_optimizer_state(own_weights)
 
 
@@ -72,7 +76,7 @@ _Part = tuple[torch.Tensor, dict[str, Any]]
 def _saved_parts(saved: dict[str, Any]) -> Iterator[_Part]:
     states = saved["optimizer_state_dict"]["state"]
     for number, weights in enumerate(saved["fp32_flat_groups"]):
-        yield weights.clone(), states[number]
+        yield weights, states[number]
 
 
 def _universal_parts(optimizer: Any, folder: Path, step: Any) -> Iterator[_Part]:
