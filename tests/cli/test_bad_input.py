@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import random
 import shutil
 import socket
 import subprocess
@@ -87,7 +86,7 @@ def test_broken_files_of_a_folder_are_named_or_skipped_and_counted(tmp_path: Pat
     data.mkdir()
     whole = (tmp_path / "train.jsonl").read_bytes()
     (data / "a.jsonl").write_bytes(whole)
-    (data / "b.jsonl.gz").write_bytes(gzip.compress(random.Random(0).randbytes(5000))[:-2000])
+    (data / "b.jsonl.gz").write_bytes(gzip.compress(whole)[:12])
     (data / "c.parquet").write_bytes(b"PAR1, or so it says")
     (data / "d.json").write_text("[\n1,\n")
     (data / "e.csv").write_text('text\n"one\n')
