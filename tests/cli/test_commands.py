@@ -106,7 +106,8 @@ def test_a_diff_is_told_to_people_and_programs(tmp_path: Path) -> None:
         "optimizer.warmup: 0.2 → 0.1 (done again: train, convert, evaluate, report)\n"
     )
     told = json.loads(fsft("recipe", "diff", one, other, "--json", cwd=tmp_path).stdout)
-    assert told == [{"key": "optimizer.warmup", "before": 0.2, "after": 0.1}]
+    redone = ["train", "convert", "evaluate", "report"]
+    assert told == [{"key": "optimizer.warmup", "before": 0.2, "after": 0.1, "redone": redone}]
     assert fsft("recipe", "diff", one, one, cwd=tmp_path).stdout == "No difference.\n"
 
 
