@@ -46,7 +46,7 @@ def test_a_picked_layout_that_no_longer_fits_is_marked_and_stays() -> None:
         await person.answer("parallel.micro_batch", "8")
         assert person.mark(6) == "✓"
         await person.press("alt+3")
-        await person.answer("hardware.accelerator", "A100-40GB-SXM")
+        await person.answer("hardware.accelerator", "V100-SXM2-32GB")
         assert person.mark(6) == "?"
         assert "✗ does not fit" in person.screen()
         await person.press("alt+6")
