@@ -32,9 +32,9 @@ all and demands at most
 ({BOUNDS["bfloat16"].loss:.0e}, {BOUNDS["bfloat16"].grad_norm:.0e} and \
 {BOUNDS["bfloat16"].weights:.0e} in bfloat16, where sums in another order round otherwise).
 
-This page is written by `python -m tests.runtime.train.matrix`; `--subject` leaves columns out, and
-those that were run last are shown. An empty cell is not legal, or one in which routers of experts
-choose otherwise because sums are rounded otherwise.
+This page is written by `python -m tests.runtime.train.matrix`. `--only` and `--subject` leave rows
+and columns out: what is not shown was not run for this page. An empty cell is not legal, or one in
+which routers of experts choose otherwise because sums are rounded otherwise.
 """
 
 
