@@ -1,5 +1,6 @@
 """What the loss takes at the head, whole or chunk by chunk."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from fsft.recipes.planner.job import Job
@@ -10,7 +11,7 @@ SMALLEST_CHUNK = 1024
 
 DIVIDED_BYTES = 12.0
 """DeepSpeed's loss of a vocabulary that tensor parallel ranks divide takes three float32 tensors of
-all logits in forward, besides those in a shorter type."""
+the logits in forward, besides those in a shorter type."""
 
 
 class LossBytes(NamedTuple):
@@ -40,6 +41,7 @@ def tokens_at_once(job: Job, tokens: float) -> float:
     return learned if job.loss_chunk is None else min(learned, job.loss_chunk)
 
 
+@lru_cache(maxsize=4096)
 def loss_bytes(job: Job, tokens: float, parts: int = 1) -> LossBytes:
     """For the tokens of one micro batch on one rank; `parts` is what the vocabulary is divided by.
 
@@ -47,22 +49,21 @@ def loss_bytes(job: Job, tokens: float, parts: int = 1) -> LossBytes:
     the chunks, where there are several.
     """
     style = job.style
-    at_once = tokens_at_once(job, tokens)
-    vocabulary = job.shape.vocab_size / parts
-    logits = at_once * vocabulary
-    evaluated = logits * style.evaluated_logit_bytes
-    if style.loss == "head" and parts > 1:
-        whole = tokens * job.logit_share * vocabulary
-        rounded = style.compute_bytes if style.compute_bytes < 4 else 0.0
-        return LossBytes(whole * (DIVIDED_BYTES + rounded), 4 * whole, whole * DIVIDED_BYTES)
-    if style.loss == "logits" or job.shape.changes_logits:
-        kept = tokens * job.logit_share * vocabulary * style.kept_logit_bytes
-        return LossBytes(logits * style.logit_bytes, kept, evaluated)
     byte, learned = style.compute_bytes, tokens * job.logit_share
+    vocabulary = job.shape.vocab_size / parts
+    at_once = tokens_at_once(job, tokens)
+    logits = at_once * vocabulary
+    losing, evaluated = logits * style.logit_bytes, logits * style.evaluated_logit_bytes
+    kept = learned * vocabulary * style.kept_logit_bytes
+    if style.loss == "head" and parts > 1:
+        losing = evaluated = logits * (DIVIDED_BYTES + (byte if byte < 4 else 0.0))
+        kept = 4 * learned * vocabulary
+    if style.loss == "logits" or job.shape.changes_logits:
+        return LossBytes(losing, kept, evaluated)
     weights = 0.0 if job.method.freezes else vocabulary * _width(job)
     adding, product = (4.0, weights * byte) if learned > at_once else (byte, 0.0)
     slopes = logits * style.logit_bytes / 2
-    peak = adding * weights + slopes + max(slopes, product) + byte * learned * _width(job)
+    peak = adding * weights + max(losing, slopes + product) + byte * learned * _width(job)
     return LossBytes(peak, byte * weights, evaluated)
 
 

@@ -1,7 +1,6 @@
 """Memory of one rank: every component at every moment of a run, and the highest moment."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fsft.recipes.planner.head import loss_bytes
@@ -34,6 +33,18 @@ PROCESS_BYTES = 2.5 * 2**30
 """Host memory of a Python process with torch, CUDA and DeepSpeed loaded."""
 
 
+MOMENTS = (
+    ("train", "loss"),
+    ("train", "backward of the last layer"),
+    ("train", "end of backward"),
+    ("train", "optimizer step"),
+    ("evaluate", "loss"),
+    ("save", "write checkpoint"),
+)
+Held = tuple[float, float, float, float, float, float]
+"""Bytes of weights, gradients, optimizer, activations, logits and buffers, as in Moment."""
+
+
 class Moment(NamedTuple):
     """Bytes that one rank holds at one moment, by component."""
 
@@ -61,8 +72,7 @@ class Moment(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """Memory of the fullest rank, in bytes: one of pipeline stage `stage`.
 
     `allocated` is what tensors take at the peak, `reserved` what the allocator holds then,
@@ -71,7 +81,8 @@ class Memory:
     the one process that turns a checkpoint into a model.
     """
 
-    moments: tuple[Moment, ...]
+    held: tuple[Held, ...]
+    """At each of MOMENTS."""
     stage: int
     allocated: float
     reserved: float
@@ -80,6 +91,11 @@ class Memory:
     host_loading: float
     host_converting: float
     disk: float
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """What is held at each of MOMENTS, by component."""
+        return tuple(Moment(*at, *held) for at, held in zip(MOMENTS, self.held, strict=True))
 
     @property
     def peak(self) -> Moment:
@@ -139,32 +155,14 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
         step = 4.0 * min(SUBGROUP, states.updated)
     weights, optimizer, held = states.weights, states.optimizer, states.held
     moments = (
-        Moment("train", "loss", weights, held, optimizer, activations + ending, logits, gathered),
-        Moment(
-            "train",
-            "backward of the last layer",
-            weights,
-            held,
-            optimizer,
-            activations + working,
-            0.0,
-            gathered + reduced,
-        ),
-        Moment(
-            "train",
-            "end of backward",
-            weights,
-            states.all_gradients,
-            optimizer,
-            working,
-            0.0,
-            gathered + reduced,
-        ),
-        Moment("train", "optimizer step", weights, states.gradients, optimizer, 0.0, 0.0, step),
-        Moment("evaluate", "loss", weights, held, optimizer, working, evaluated, gathered),
-        Moment("save", "write checkpoint", weights, held, optimizer, 0.0, 0.0, 0.0),
+        (weights, held, optimizer, activations + ending, logits, gathered),
+        (weights, held, optimizer, activations + working, 0.0, gathered + reduced),
+        (weights, states.all_gradients, optimizer, working, 0.0, gathered + reduced),
+        (weights, states.gradients, optimizer, 0.0, 0.0, step),
+        (weights, held, optimizer, working, evaluated, gathered),
+        (weights, held, optimizer, 0.0, 0.0, 0.0),
     )
-    allocated = max(moment.total for moment in moments)
+    allocated = max(map(sum, moments))
     reserved = allocated * style.reserved_per_allocated
     if zero == 3:
         reserved += style.lost_to_gathering * (weights + states.gradients + optimizer)

@@ -1,8 +1,7 @@
 """All layouts of a job on a cluster: which fit, how fast they are, and why others do not."""
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +72,13 @@ def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -
     candidates: list[Candidate] = []
     rejected: list[Rejected] = []
     offloads = _offloads(job, cluster, chosen)
+    fitting: dict[Checkpointing, int] = {}
     for geometry in _geometries(job, cluster, chosen):
         if reason := why_illegal(job, geometry, cluster):
             rejected.append(Rejected(geometry, reason))
             continue
         for layout in _variants(geometry, offloads, chosen):
-            _add_largest(job, layout, cluster, chosen, candidates, rejected)
+            _add_largest(job, layout, cluster, chosen, candidates, rejected, fitting)
     candidates.sort(key=lambda candidate: candidate.rank)
     return Search(tuple(candidates), tuple(rejected))
 
@@ -163,10 +163,12 @@ def _add_largest(
     fixed: Mapping[str, Any],
     candidates: list[Candidate],
     rejected: list[Rejected],
+    fitting: dict[Checkpointing, int],
 ) -> None:
     """Add the layout with the largest micro batch that fits, or the reason why even one does not.
 
     In a pipeline a smaller micro batch leaves less of the bubble, so the next one is added too.
+    `fitting` holds the micro batch of the layout before, by checkpointing: this one's is near it.
     """
     looked: dict[int, tuple[Layout, Memory, Fit]] = {}
 
@@ -178,8 +180,11 @@ def _add_largest(
         return looked[micro_batch]
 
     sizes = tuple(_micro_batches(job, layout, fixed))
-    # A smaller micro batch never needs more, so half of what is left need not be looked at.
-    first = bisect_left(sizes, True, key=lambda size: look(size)[2] == "yes")
+    near = fitting.get(layout.checkpointing)
+    first = _first_that_fits(
+        sizes, lambda size: look(size)[2] == "yes", sizes.index(near) if near in sizes else 0
+    )
+    fitting[layout.checkpointing] = sizes[min(first, len(sizes) - 1)]
     # Where none surely fits, the smallest says why, or may fit.
     shown = sizes[first : first + (1 if layout.pipeline == 1 else 2)] or sizes[-1:]
     for micro_batch in shown:
@@ -196,6 +201,20 @@ def _add_largest(
             _complexity(tried),
         )
         candidates.append(Candidate(tried, memory, time, answer, rank))
+
+
+def _first_that_fits(sizes: Sequence[int], fits: Callable[[int], bool], guess: int) -> int:
+    """The place of the largest that fits, looked for from `guess` on; that of the end if none does.
+
+    Sizes fall, and a smaller micro batch never needs more memory.
+    """
+    place = guess
+    while place < len(sizes) and not fits(sizes[place]):
+        place += 1
+    if place == guess:
+        while place and fits(sizes[place - 1]):
+            place -= 1
+    return place
 
 
 def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterator[int]:

@@ -249,6 +249,7 @@ def stages_apart(job: Job, pipeline: int) -> tuple[int, ...]:
     return (0, *between.values(), pipeline - 1)
 
 
+@lru_cache(maxsize=4096)
 def _ends_of_stage(job: Job, pipeline: int, stage: int) -> tuple[int, int]:
     """Its first layer, and one past its last."""
     sizes = layers_per_stage(job.shape, pipeline, job.split, job.sequence_length)

@@ -19,7 +19,7 @@ from fsft.recipes.models.shape import (
 )
 from fsft.recipes.problems import Problem, RecipeError
 from fsft.runtime.trace.model import causal_model
-from fsft.runtime.train.head_loss import loses_at_head
+from fsft.runtime.train.head_probe import loses_at_head
 
 
 def counted_shape(config: Mapping[str, Any]) -> ModelShape:

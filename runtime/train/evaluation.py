@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch.distributed as dist
@@ -12,7 +11,6 @@ from fsft.recipes.events import EvalLoss
 from fsft.recipes.schema import Recipe
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.data.images.files import image_folder
-from fsft.runtime.data.images.processor import ImageProcessor
 from fsft.runtime.data.order import Indexes
 from fsft.runtime.data.training_set import TokenRow, TokenRows
 from fsft.runtime.event_log import EventLog
@@ -34,26 +32,17 @@ class EvalRows:
         self,
         run: RunDirectory,
         recipe: Recipe,
-        model: Any,
-        tokenizer: Any,
+        batches: BatchMaker,
         mesh: Mesh,
         steps: Steps,
-        *,
-        one_row: bool,
     ) -> None:
-        """`one_row` as in collate."""
+        """`batches` makes those of data.train."""
         folders = [image_folder(source) for source in recipe.data.eval]
         self._rows = TokenRows(run.data / "eval", folders)
         self._steps, self._mesh = steps, mesh
         self._sequence = SequenceParallel(mesh.sequence)
         self._micro_batch = recipe.parallel.settled.micro_batch
-        self._batches = BatchMaker(
-            model,
-            tokenizer,
-            ImageProcessor.load(run.tokenizer),
-            one_row=one_row,
-            always_sees=self._rows.images.any,
-        )
+        self._batches = batches.of_other_rows(always_sees=self._rows.images.any)
 
     def loss(self) -> float:
         """Mean cross entropy of all learned tokens, in nats; the same on all processes."""

@@ -6,18 +6,27 @@ https://arxiv.org/abs/2410.10989). DeepSpeed's own (TiledFusedLogitsLoss) adds t
 gradients during forward, where neither the scale of the loss nor ZeRO's hooks have their say.
 """
 
-from contextlib import ExitStack
-from typing import Any
-from unittest.mock import patch
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from fsft.recipes.planner.head import chunk_tokens
 from fsft.runtime.data.encode import IGNORED
+from fsft.runtime.train.head_probe import is_divided, loses_at_head
 
 BLOCK_ELEMENTS = 2**22
 """Logits of which float32 copies exist at once, where no kernel does without them."""
+
+
+class Shard(NamedTuple):
+    """The rows of the vocabulary, from `first` to before `end` of `size`, that this rank has."""
+
+    group: Any
+    """The ranks that have the others."""
+    first: int
+    end: int
+    size: int
 
 
 def compute_loss_at_head(model: Any) -> None:
@@ -26,16 +35,15 @@ def compute_loss_at_head(model: Any) -> None:
     It is called as before, with labels, and what it adds to the loss stays (the balance of
     experts). A model that changes its logits before the loss, by a cap or a scale, has them
     computed whole, but without float32 copies; one with a loss of its own is left as it is.
+    Where tensor parallel ranks divide the vocabulary, each computes the logits of its own part.
     """
-    from deepspeed.runtime.chunked_cross_entropy import ChunkedCausalLMLoss
     from transformers.loss.loss_utils import ForCausalLMLoss
 
     if model.loss_function is not ForCausalLMLoss:
         return
     head = model.get_output_embeddings()
-    of_logits = ChunkedCausalLMLoss(
-        block_rows=_block_rows(model.config.get_text_config().vocab_size)
-    )
+    shard = _shard_of(head)
+    of_logits = _loss_of_logits(model, shard)
     if not loses_at_head(model):
         model.loss_function = of_logits
         return
@@ -50,7 +58,7 @@ def compute_loss_at_head(model: Any) -> None:
     def project_or_lose(hidden: torch.Tensor) -> torch.Tensor:
         if not targets:
             return project(hidden)
-        return head_cross_entropy(hidden, head.weight, head.bias, targets.pop())
+        return head_cross_entropy(hidden, head.weight, head.bias, targets.pop(), shard=shard)
 
     def loss_of(logits: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         if logits.ndim:
@@ -69,11 +77,13 @@ def head_cross_entropy(
     bias: torch.Tensor | None,
     targets: torch.Tensor,
     chunk: int | None = None,
+    shard: Shard | None = None,
 ) -> torch.Tensor:
     """Cross entropy of hidden · weightᵀ + bias, summed over all but IGNORED targets; float32.
 
     `hidden`: (…, width), `weight`: (vocabulary, width), `targets`: (…). `chunk`: tokens whose
     logits exist at once. The weight's gradient is added up in float32 over the chunks.
+    `shard`: `weight` and `bias` are these rows of the vocabulary; all of its group call this.
     """
     width = hidden.shape[-1]
     loss: torch.Tensor = _HeadCrossEntropy.apply(
@@ -82,6 +92,7 @@ def head_cross_entropy(
         bias,
         targets.reshape(-1),
         chunk or chunk_tokens(width),
+        shard,
         torch.is_grad_enabled(),
     )
     return loss
@@ -98,6 +109,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         bias: torch.Tensor | None,
         targets: torch.Tensor,
         chunk: int,
+        shard: Shard | None,
         differentiate: bool,
     ) -> torch.Tensor:
         needed = ctx.needs_input_grad[:3] if differentiate else (False, False, False)
@@ -111,7 +123,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
             part = slice(start, start + chunk)
             rows = hidden[part]
             logits = torch.nn.functional.linear(rows, weight, bias)
-            lost, slope = _lost(logits, targets[part], differentiate=any(needed))
+            lost, slope = _lost(logits, targets[part], shard, differentiate=any(needed))
             loss += lost
             del logits
             if hidden_gradient is not None:
@@ -120,6 +132,8 @@ class _HeadCrossEntropy(torch.autograd.Function):
                 weight_gradient = _sum(weight_gradient, slope.t() @ rows, exact)
             if of_bias:
                 bias_gradient = _sum(bias_gradient, slope.sum(dim=0, dtype=exact), exact)
+        if shard and hidden_gradient is not None:
+            torch.distributed.all_reduce(hidden_gradient, group=shard.group)
         ctx.gradients = [
             None if each is None else each.to(weight.dtype)
             for each in (hidden_gradient, weight_gradient, bias_gradient)
@@ -133,26 +147,69 @@ class _HeadCrossEntropy(torch.autograd.Function):
             raise RuntimeError("the gradients of the loss are gone: backward was called before")
         given = [None if each is None else each.mul_(slope) for each in ctx.gradients]
         ctx.gradients = None
-        return (*given, None, None, None)
+        return (*given, None, None, None, None)
 
 
 def _lost(
-    logits: torch.Tensor, targets: torch.Tensor, *, differentiate: bool
+    logits: torch.Tensor, targets: torch.Tensor, shard: Shard | None, *, differentiate: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The summed loss of (tokens, vocabulary) logits, and their gradients (empty without)."""
-    from deepspeed.runtime.chunked_cross_entropy import chunked_cross_entropy
-
     logits.requires_grad_(differentiate)
     with torch.set_grad_enabled(differentiate):
-        loss = chunked_cross_entropy(
-            logits,
-            targets,
-            ignore_index=IGNORED,
-            reduction="sum",
-            block_rows=_block_rows(logits.shape[1]),
-        )
+        loss = _cross_entropy(logits, targets, shard)
     slope = torch.autograd.grad(loss, logits)[0] if differentiate else logits.new_empty(0)
     return loss.detach(), slope
+
+
+def _cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, shard: Shard | None
+) -> torch.Tensor:
+    if shard:
+        from deepspeed.sequence.cross_entropy import vocab_parallel_cross_entropy
+
+        return vocab_parallel_cross_entropy(
+            logits,
+            targets,
+            shard.group,
+            vocab_start_index=shard.first,
+            vocab_end_index=shard.end,
+            global_vocab_size=shard.size,
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+    from deepspeed.runtime.chunked_cross_entropy import chunked_cross_entropy
+
+    return chunked_cross_entropy(
+        logits,
+        targets,
+        ignore_index=IGNORED,
+        reduction="sum",
+        block_rows=_block_rows(logits.shape[1]),
+    )
+
+
+def _loss_of_logits(model: Any, shard: Shard | None) -> Any:
+    """DeepSpeed's loss of logits that exist whole, called as transformers calls its own."""
+    if shard:
+        from deepspeed.sequence.cross_entropy import VocabParallelCausalLMLoss
+
+        return VocabParallelCausalLMLoss(
+            tp_group=shard.group,
+            vocab_start_index=shard.first,
+            vocab_end_index=shard.end,
+            ignore_index=IGNORED,
+        )
+    from deepspeed.runtime.chunked_cross_entropy import ChunkedCausalLMLoss
+
+    vocabulary = model.config.get_text_config().vocab_size
+    return ChunkedCausalLMLoss(block_rows=_block_rows(vocabulary))
+
+
+def _shard_of(head: Any) -> Shard | None:
+    """None where the head has the whole vocabulary."""
+    if not is_divided(head):
+        return None
+    return Shard(head.mp_group, head.vocab_start_index, head.vocab_end_index, head.vocab_size)
 
 
 def _sum(before: torch.Tensor | None, one: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -161,57 +218,3 @@ def _sum(before: torch.Tensor | None, one: torch.Tensor, dtype: torch.dtype) -> 
 
 def _block_rows(vocabulary: int) -> int:
     return max(1, BLOCK_ELEMENTS // vocabulary)
-
-
-class _Told(Exception):
-    """What the loss was asked of."""
-
-
-def loses_at_head(model: Any) -> bool:
-    """Whether a transformers model computes its loss of just what its head gives.
-
-    Seen by calling it with layers that do nothing: no list of architectures knows the next one.
-    """
-    head = model.get_output_embeddings()
-    if type(head) is not torch.nn.Linear:
-        return False
-    hidden = head.weight.new_zeros(1, 2, head.in_features)
-    given: list[torch.Tensor] = []
-
-    def tell(logits: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        raise _Told(logits)
-
-    hook = head.register_forward_hook(lambda _head, _inputs, logits: given.append(logits))
-    tokens = torch.zeros(1, 2, dtype=torch.long, device=hidden.device)
-    with ExitStack() as stack, torch.no_grad():
-        stack.callback(hook.remove)
-        stack.enter_context(patch.object(model, "_loss_function", tell, create=True))
-        for below in {model.base_model, model.get_decoder()} - {model}:
-            stack.enter_context(patch.object(below, "forward", lambda *_, **__: _Bare(hidden)))
-        try:
-            model(
-                input_ids=tokens,
-                labels=tokens,
-                shift_labels=tokens,
-                num_items_in_batch=2,
-                use_cache=False,
-            )
-        except _Told as told:
-            return len(given) == 1 and told.args[0] is given[0]
-        # What a model of any kind does with layers that it does not know.
-        except Exception:  # noqa: BLE001
-            return False
-    return False
-
-
-class _Bare:
-    """What layers give, and None for all that they might give besides."""
-
-    def __init__(self, hidden: torch.Tensor) -> None:
-        self.last_hidden_state = hidden
-
-    def __getitem__(self, place: int | slice) -> Any:
-        return () if isinstance(place, slice) else self.last_hidden_state
-
-    def __getattr__(self, _name: str) -> None:
-        return None

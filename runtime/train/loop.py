@@ -113,15 +113,7 @@ class Trainer:
             self.steps = WholeSteps(self.engine, self.recipe, self.mesh.data, self.batches.filled)
         rows = None
         if self.recipe.data.eval:
-            rows = EvalRows(
-                run,
-                self.recipe,
-                model,
-                tokenizer,
-                self.mesh,
-                self.steps,
-                one_row=one_row,
-            )
+            rows = EvalRows(run, self.recipe, self.batches, self.mesh, self.steps)
         self.evaluation = Evaluation(rows, run, self.recipe, self.plan, self.events)
         self.saver = Saver(self.engine, run.checkpoints, self.recipe, mark)
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from fsft.recipes.problems import Problem, Refused
-from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.train.mesh import Axis
 from fsft.runtime.train.slices import note_slices
 from fsft.runtime.train.tensor_layers import (
@@ -70,10 +69,14 @@ _SHARED_EXPERT = {
 
 def _require_plan(model: Any, size: int) -> None:
     """Raises Refused where the model's plan or its numbers do not allow `size` ranks."""
+    from transformers.loss.loss_utils import ForCausalLMLoss
+
     config = model.config.get_text_config()
     planned = _planned(model)
     if not planned:
         raise _refused(f"transformers has no tensor parallel plan for {config.model_type}.")
+    if model.loss_function is not ForCausalLMLoss:
+        raise _refused(f"{config.model_type} has a loss of its own, which needs all of its logits.")
     if unknown := {style for _, style in planned.values()} - set(_STYLES):
         raise _refused(f"the plan of {config.model_type} asks for {', '.join(sorted(unknown))}.")
     heads = config.num_attention_heads
@@ -97,9 +100,8 @@ def _refused(reason: str) -> Refused:
 
 
 def _divide_vocabulary(model: Any, axis: Axis) -> None:
-    """Give each rank some rows of the embedding and the output projection, and of the loss."""
+    """Give each rank some rows of the embedding and of the output projection."""
     from deepspeed.module_inject.layers import VocabParallelLinear
-    from deepspeed.sequence.cross_entropy import configure_vocab_parallel_loss
 
     names = {module: name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -110,7 +112,6 @@ def _divide_vocabulary(model: Any, axis: Axis) -> None:
     )
     model.set_submodule(names[head], own_head)
     model.set_submodule(names[embedding], own_embedding)
-    configure_vocab_parallel_loss(model, own_head, ignore_index=IGNORED)
 
 
 def _column(module: Any, axis: Axis, _: Any) -> nn.Module:

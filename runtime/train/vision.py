@@ -4,6 +4,7 @@ Made when a batch is computed: images are too many to be kept as numbers.
 """
 
 import base64
+import copy
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,12 @@ class BatchMaker:
         # The position of an image's tokens is their time, height and width, where a model says so.
         self._rope_index = getattr(getattr(model, "model", None), "get_rope_index", None)
         self._readers = ThreadPoolExecutor(READERS)
+
+    def of_other_rows(self, *, always_sees: bool) -> "BatchMaker":
+        """The same for other rows, which have images or not."""
+        other = copy.copy(self)
+        other._always_sees = always_sees and self._images is not None
+        return other
 
     def collated(self, rows: Sequence[TokenRow]) -> Batch:
         """The text of the rows; their images are still to be filled in."""

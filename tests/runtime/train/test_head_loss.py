@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.trace.trace import Living
 from fsft.runtime.train import head_loss
-from fsft.runtime.train.head_loss import compute_loss_at_head, head_cross_entropy, loses_at_head
+from fsft.runtime.train.head_loss import compute_loss_at_head, head_cross_entropy
+from fsft.runtime.train.head_probe import loses_at_head
 from fsft.runtime.train.loss import loss_at
 from fsft.runtime.train.pipeline_stage import head_loss as stage_loss
 

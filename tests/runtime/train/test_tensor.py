@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from fsft.recipes.planner.head import chunk_tokens
 from fsft.recipes.problems import Refused
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train import tensor_layers
@@ -20,7 +21,14 @@ from fsft.runtime.train.tensor import divide
 from tests.runtime.train.deviations import BOUNDS, deviations
 from tests.runtime.train.layouts import ALONE, MODELS, Layout
 from tests.runtime.train.training import assert_same_training, prepared, train_with, trained
-from tests.support import events_of, steps_in
+from tests.support import (
+    TINY_RECIPE,
+    dialogue,
+    events_of,
+    steps_in,
+    write_jsonl,
+    write_tiny_recipe,
+)
 
 SLOW = pytest.mark.slow
 CLIPPED = "optimizer.clip=0.1"
@@ -76,6 +84,32 @@ def test_four_processes_divide_each_weight(tmp_path: Path, model: str) -> None:
     alone = trained(tmp_path / "alone", *ALONE.overrides, *shape, num_processes=1)
     layout = Layout(1, tensor=4)
     assert_equal(alone, trained(tmp_path / "run", *layout.overrides, *shape, num_processes=4))
+
+
+def write_long_rows(folder: Path) -> Path:
+    """A recipe whose micro batches learn of more tokens than have their logits at once."""
+    words = [" ".join(f"{number * other}" for other in range(400)) for number in range(16)]
+    write_jsonl(folder / "long.jsonl", [dialogue("Count.", each) for each in words])
+    text = TINY_RECIPE.replace("train.jsonl", "long.jsonl").replace("= 96", "= 1024")
+    return write_tiny_recipe(folder, text.replace("max_position_embeddings = 256", ""))
+
+
+def test_a_divided_vocabulary_has_the_loss_of_a_whole_one_over_several_chunks(
+    tmp_path: Path,
+) -> None:
+    alone, divided = (
+        trained(
+            tmp_path / layout.name,
+            *layout.overrides,
+            CLIPPED,
+            num_processes=layout.num_processes,
+            write_recipe=write_long_rows,
+        )
+        for layout in (ALONE, Layout(1, tensor=2))
+    )
+    tokens_of_step = steps_in(divided.path)[0].tokens
+    assert tokens_of_step / 4 > chunk_tokens(32)
+    assert_equal(alone, divided)
 
 
 @SLOW
