@@ -92,15 +92,11 @@ def compute_seconds(
         again = layout.share_checkpointed * (forward + attended + elementwise)
     elif layout.checkpointing == "selective":
         again = layout.share_checkpointed * (forward / 2 + elementwise)
-    busy = Computing(
-        forward * (1 + backward) + adapters + head,
-        attended + attended_back,
-        3 * elementwise,
-        again,
-        0.0,
-    )
+    products = forward * (1 + backward) + adapters + head
+    attention, passed = attended + attended_back, 3 * elementwise
+    busy = products + attention + passed + again + exchanging
     launching = _launching(work, job, layout, speeds) * host_share(device, speeds)
-    return busy._replace(waiting=max(0.0, launching - busy.seconds - exchanging))
+    return Computing(products, attention, passed, again, max(0.0, launching - busy))
 
 
 def host_share(device: Accelerator, speeds: Speeds) -> float:
