@@ -132,6 +132,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
                 weight_gradient = _sum(weight_gradient, slope.t() @ rows, exact)
             if of_bias:
                 bias_gradient = _sum(bias_gradient, slope.sum(dim=0, dtype=exact), exact)
+            del slope
         if shard and hidden_gradient is not None:
             torch.distributed.all_reduce(hidden_gradient, group=shard.group)
         ctx.gradients = [

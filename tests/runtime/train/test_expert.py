@@ -1,12 +1,11 @@
 """Experts that are spread over processes train as those of one process do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from fsft.recipes.problems import Refused
 from fsft.runtime.run_directory import RunDirectory
@@ -222,15 +221,6 @@ def test_a_model_whose_experts_cannot_be_spread_is_refused_before_it_changes(
 ) -> None:
     with pytest.raises(Refused, match=reason):
         spread_experts(model(), 2)
-
-
-@pytest.fixture
-def alone(tmp_path: Path) -> Iterator[Any]:
-    """A group of this process."""
-    store = f"file://{tmp_path / 'store'}"
-    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    yield dist.group.WORLD
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("implementation", ["grouped_mm", "eager"])

@@ -9,10 +9,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import cross_entropy, linear
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from fsft.recipes.models.from_config import read_shape
+from fsft.recipes.planner.head import loss_bytes
+from fsft.recipes.planner.job import Job
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.trace.trace import Living
 from fsft.runtime.train import head_loss
-from fsft.runtime.train.head_loss import compute_loss_at_head, head_cross_entropy
+from fsft.runtime.train.head_loss import Shard, compute_loss_at_head, head_cross_entropy
 from fsft.runtime.train.head_probe import loses_at_head
 from fsft.runtime.train.loss import loss_at
 from fsft.runtime.train.pipeline_stage import head_loss as stage_loss
@@ -181,3 +184,21 @@ def test_with_a_large_vocabulary_the_peak_is_a_fraction_of_that_of_all_logits() 
     # Gradients of weights and slopes of a chunk, against 14 bytes for each of all logits.
     assert peak(of_all) > 12 * tokens * vocabulary
     assert peak(head_cross_entropy) < 0.05 * peak(of_all)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("tokens", [700, 4096])
+def test_a_rank_with_a_part_of_the_vocabulary_takes_what_the_planner_says(tokens: int) -> None:
+    shape = read_shape(SMALL | {"model_type": "llama", "vocab_size": 16_000, "hidden_size": 64})
+    size = shape.vocab_size // 2
+    hidden, weight = (
+        torch.randn(rows, shape.hidden, dtype=torch.bfloat16, requires_grad=True)
+        for rows in (tokens, size)
+    )
+    targets = torch.randint(0, size, (tokens,))
+    shard = Shard(group=None, first=0, end=size, size=shape.vocab_size)
+    with Living((hidden, weight, targets)) as living:
+        head_cross_entropy(hidden, weight, None, targets, shard=shard).backward()
+    assert loss_bytes(Job(shape, tokens), tokens, parts=2).peak == pytest.approx(
+        living.peak_bytes, rel=0.02
+    )
