@@ -40,8 +40,6 @@ class Batch:
     """Padding not counted."""
     num_labels: int
     """Tokens that are learned."""
-    num_logits: int
-    """Positions at which logits are computed: where any row learns, in all rows."""
     sum_squared_lengths: int
     """Σ s² over its samples, which attention costs."""
     rows: Sequence[TokenRow] = ()
@@ -163,7 +161,6 @@ def collate(rows: Sequence[TokenRow], pad_token_id: int, *, one_row: bool) -> Ba
         position_ids=torch.from_numpy(positions),
         num_tokens=sum(lengths),
         num_labels=int((targets != IGNORED).sum()),
-        num_logits=int((targets != IGNORED).any(axis=0).sum()) * len(targets),
         sum_squared_lengths=int(sum((sizes.astype(np.int64) ** 2).sum() for sizes in samples)),
         rows=rows,
     )

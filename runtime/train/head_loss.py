@@ -9,6 +9,7 @@ gradients during forward, where neither the scale of the loss nor ZeRO's hooks h
 from typing import Any, NamedTuple
 
 import torch
+from torch._subclasses.fake_tensor import is_fake
 from torch.autograd.function import once_differentiable
 
 from fsft.recipes.planner.head import chunk_tokens
@@ -69,6 +70,7 @@ def compute_loss_at_head(model: Any) -> None:
     head.forward = project_or_lose
     model.register_forward_pre_hook(note, with_kwargs=True)
     model.loss_function = loss_of
+    model.has_loss_at_head = True
 
 
 def head_cross_entropy(
@@ -81,21 +83,30 @@ def head_cross_entropy(
 ) -> torch.Tensor:
     """Cross entropy of hidden · weightᵀ + bias, summed over all but IGNORED targets; float32.
 
+    Of those nothing is computed.
     `hidden`: (…, width), `weight`: (vocabulary, width), `targets`: (…). `chunk`: tokens whose
     logits exist at once. The weight's gradient is added up in float32 over the chunks.
     `shard`: `weight` and `bias` are these rows of the vocabulary; all of its group call this.
     """
     width = hidden.shape[-1]
+    learned = _learned(targets.reshape(-1))
     loss: torch.Tensor = _HeadCrossEntropy.apply(
-        hidden.reshape(-1, width),
+        hidden.reshape(-1, width).index_select(0, learned),
         weight,
         bias,
-        targets.reshape(-1),
+        targets.reshape(-1)[learned],
         chunk or chunk_tokens(width),
         shard,
         torch.is_grad_enabled(),
     )
     return loss
+
+
+def _learned(targets: torch.Tensor) -> torch.Tensor:
+    """Their places; of a tensor without values, as a trace has it, all of them."""
+    if is_fake(targets):
+        return torch.arange(len(targets), device=targets.device)
+    return (targets != IGNORED).nonzero().squeeze(1)
 
 
 class _HeadCrossEntropy(torch.autograd.Function):

@@ -50,7 +50,6 @@ class _Totals:
     num_labels: int
     num_tokens: int
     num_positions: int
-    num_logits: int
     sum_squared_lengths: int
 
 
@@ -201,16 +200,10 @@ class Trainer:
 
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
         own = [
-            (
-                b.num_labels,
-                b.num_tokens,
-                b.input_ids.numel(),
-                b.num_logits,
-                b.sum_squared_lengths,
-            )
+            (b.num_labels, b.num_tokens, b.input_ids.numel(), b.sum_squared_lengths)
             for b in batches
         ]
-        sums = torch.tensor(own or [(0,) * 5], device=self.engine.device).sum(dim=0)
+        sums = torch.tensor(own or [(0,) * 4], device=self.engine.device).sum(dim=0)
         dist.all_reduce(sums, group=self.mesh.data.group)
         return _Totals(*(int(value) for value in sums.tolist()))
 
@@ -221,7 +214,7 @@ class Trainer:
             num_layers=self.num_layers,
             attention_width=self.attention_width,
             num_tokens=totals.num_tokens,
-            num_logits=totals.num_logits,
+            num_labels=totals.num_labels,
             sum_squared_lengths=totals.sum_squared_lengths,
         )
 

@@ -39,10 +39,13 @@ def loss_at(
 ) -> torch.Tensor:
     """The loss from the logits at `positions` of all rows, where the model can leave others out.
 
+    One with its loss at the head leaves out whatever is not learned by itself.
+
     `inputs`: what the model takes besides.
     """
     kept: dict[str, torch.Tensor] = {}
-    if _takes_positions(getattr(model, "module", model)):
+    inner = getattr(model, "module", model)
+    if _takes_positions(inner) and not getattr(inner, "has_loss_at_head", False):
         kept = {"logits_to_keep": positions}
         targets = targets[:, positions]
     loss: torch.Tensor = model(

@@ -33,7 +33,6 @@ class SequenceParallel:
             return batch
         padding = -batch.input_ids.shape[-1] % self.axis.size
         targets = self._piece(pad(batch.targets, (0, padding), value=IGNORED))
-        is_label = targets != IGNORED
         positions = torch.cat(
             [batch.position_ids, torch.arange(padding).expand(len(targets), -1)], dim=1
         )
@@ -43,8 +42,7 @@ class SequenceParallel:
             targets=targets,
             position_ids=self._piece(positions),
             num_tokens=batch.num_tokens * (self.axis.rank == 0),
-            num_labels=int(is_label.sum()),
-            num_logits=int(is_label.any(dim=0).sum()) * len(targets),
+            num_labels=int((targets != IGNORED).sum()),
             sum_squared_lengths=batch.sum_squared_lengths * (self.axis.rank == 0),
         )
 

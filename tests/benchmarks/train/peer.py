@@ -32,6 +32,8 @@ class Peer:
         self.plan = make_plan(self.recipe, self.rows, self.num_processes)
         self.num_steps = self.plan.total_steps(self.recipe.budget)
         self.model = build_model(self.recipe, tokenizer, self.accelerator)
+        # With a cache, transformers lets the samples of a packed row see each other.
+        self.model.config.use_cache = False
         self._ends: list[float] = []
 
     def inputs(self, rows: list[TokenRow]) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ def flops(*, parameters: int, tokens: int, squares: int) -> float:
         num_layers=2,
         attention_width=3,
         num_tokens=tokens,
-        num_logits=tokens,
+        num_labels=tokens,
         sum_squared_lengths=squares,
     )
 
@@ -66,6 +66,6 @@ def test_the_formula_counts_what_torch_counts(*, tied: bool, num_kept: int) -> N
         num_layers=3,
         attention_width=32,
         num_tokens=32,
-        num_logits=2 * num_kept,
+        num_labels=2 * num_kept,
         sum_squared_lengths=2 * 2 * 16**2,
     )

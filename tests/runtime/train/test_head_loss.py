@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import cross_entropy, linear
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from fsft.recipes.models.from_config import read_shape
@@ -119,6 +120,20 @@ def test_without_labels_the_model_gives_logits_as_before() -> None:
     compute_loss_at_head(model)
     step_of(model)
     assert torch.equal(model(input_ids=ids).logits, before)
+
+
+def test_tokens_that_are_not_learned_cost_nothing() -> None:
+    hidden, weight = torch.randn(2, 8, 4, requires_grad=True), torch.nn.Parameter(torch.ones(20, 4))
+
+    def flops(targets: torch.Tensor) -> int:
+        with FlopCounterMode(display=False) as counter:
+            head_cross_entropy(hidden, weight, None, targets).backward()
+        return counter.get_total_flops()
+
+    targets = torch.ones(2, 8, dtype=torch.long)
+    of_all = flops(targets)
+    targets[0, :3] = targets[1, 3:] = IGNORED
+    assert flops(targets) == of_all / 2
 
 
 def test_evaluating_computes_the_loss_alone() -> None:
