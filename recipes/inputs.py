@@ -24,6 +24,7 @@ from fsft.recipes.shipped import (
     shipped_data,
     shipped_templates,
 )
+from fsft.recipes.untrainable import untrainable
 
 _WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
@@ -31,11 +32,13 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"
 
 def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
     """Everything that the run would not find or could not use, as far as a look can tell."""
+    resolved = resolve_paths(recipe, recipe_folder)
     return [
         *_data_problems(recipe, recipe_folder),
         *_template_problems(recipe, recipe_folder),
         *_model_problems(recipe, recipe_folder),
-        *pipeline_problems(resolve_paths(recipe, recipe_folder)),
+        *untrainable(resolved),
+        *pipeline_problems(resolved),
     ]
 
 

@@ -36,7 +36,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
     fields = Fields(config)
     shape = READERS[architecture](fields)
     fields.check()
-    return with_plans(shape, architecture)
+    return with_plans(shape, config)
 
 
 def load_shape(path_or_name: str | Path) -> ModelShape:

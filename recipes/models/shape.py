@@ -327,7 +327,7 @@ class ModelShape:
     encoder_norms: tuple[Norm, ...] = ()
     vision: Vision | None = None
     splits: frozenset[str] = field(default_factory=frozenset)
-    """Which of "tensor", "pipeline", "expert" the model's own plans allow."""
+    """Which of "tensor", "pipeline", "expert" there is a plan for."""
 
     @cached_property
     def num_embedding_parameters(self) -> int:

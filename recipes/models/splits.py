@@ -1,25 +1,24 @@
-"""How transformers can divide each architecture by its own plans."""
+"""How each architecture can be divided, by the plans of transformers and of fsft."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from fsft.recipes.models.plans import plan_of
 from fsft.recipes.models.shape import ModelShape, Stack
 
 
-def splits_of(architecture: str) -> frozenset[str]:
-    """Which of "tensor", "pipeline" and "expert" a model's plans offer; none for remote code."""
+def with_plans(shape: ModelShape, config: Mapping[str, Any]) -> ModelShape:
+    """The shape with what there are plans to divide, and what they leave whole."""
+    architecture = config["model_type"]
     splits: set[str] = set()
-    if architecture in _DIVIDED:
+    if architecture in _DIVIDED or plan_of(config):
         splits |= {"tensor", "pipeline"}
     if architecture in _WITH_EXPERT_PLAN:
         splits.add("expert")
-    return frozenset(splits)
-
-
-def with_plans(shape: ModelShape, architecture: str) -> ModelShape:
-    """The shape with what the model's plans offer to divide, and what they leave whole."""
     whole = _WHOLE.get(architecture, frozenset())
     layers = tuple((replace(layer, whole=whole), count) for layer, count in shape.stack.layers)
-    return replace(shape, splits=splits_of(architecture), stack=Stack(layers))
+    return replace(shape, splits=frozenset(splits), stack=Stack(layers))
 
 
 _WHOLE = {

@@ -1,7 +1,9 @@
 """Which layouts a model, a cluster and a batch allow."""
 
+from collections.abc import Iterator
+
 from fsft.recipes.hardware.cluster import Cluster
-from fsft.recipes.models.shape import Experts, ModelShape
+from fsft.recipes.models.shape import Experts, Layer, ModelShape
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.split import Split, why_not_split
@@ -28,16 +30,28 @@ def _why_not_tensor(shape: ModelShape, tensor: int, cluster: Cluster) -> str | N
     if cluster.devices_per_node % tensor:
         return f"TP {tensor} does not stay inside a node of {cluster.devices_per_node}"
     for layer, _ in shape.stack.layers:
-        attention, block = layer.attention, layer.feed_forward
-        width = block.expert.width if isinstance(block, Experts) else block.width
-        for number, what in (
-            (attention.num_heads, "heads"),
-            (attention.num_kv_heads, "key-value heads"),
-            (width, "feed-forward columns"),
-        ):
+        for number, what in _divided_numbers(layer):
             if number % tensor:
                 return f"{number} {what} cannot be divided by TP {tensor}"
     return None
+
+
+def _divided_numbers(layer: Layer) -> Iterator[tuple[int, str]]:
+    """What tensor parallelism divides, where the model's plan does not leave it whole."""
+    attention, block = layer.attention, layer.feed_forward
+    if "attention" not in layer.whole:
+        yield attention.num_heads, "heads"
+        yield attention.num_kv_heads, "key-value heads"
+    elif "attention weights" not in layer.whole:
+        joined = attention.query_size + attention.key_size + attention.value_size
+        yield joined, "columns of queries, keys and values"
+        yield attention.output_size, "columns of attention"
+    if isinstance(block, Experts):
+        yield block.expert.width, "columns of an expert"
+        if block.shared:
+            yield block.shared.width, "columns of shared experts"
+    else:
+        yield block.width, "feed-forward columns"
 
 
 def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
@@ -71,9 +85,10 @@ def _why_not_sequence(job: Job, layout: Layout) -> str | None:
         return f"{job.sequence_length} tokens cannot be divided by SP {sequence}"
     for layer, _ in job.shape.stack.layers:
         # Tensor parallelism divides the heads first.
+        share = 1 if "attention" in layer.whole else tensor
         heads, kv_heads = (
-            layer.attention.num_heads // tensor,
-            layer.attention.num_kv_heads // tensor,
+            layer.attention.num_heads // share,
+            layer.attention.num_kv_heads // share,
         )
         if heads % sequence:
             return f"{heads} heads cannot be divided by SP {sequence}"

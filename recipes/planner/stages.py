@@ -21,6 +21,9 @@ from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
 from fsft.recipes.planner.split import layers_per_stage
 
+SUMMED = frozenset({"o", "down"})
+"""Matrices whose inputs are divided over tensor parallel ranks, not their outputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageParameters:
@@ -39,13 +42,13 @@ class StageParameters:
 
 @lru_cache(maxsize=4096)
 def stage_parameters(job: Job, tensor: int, pipeline: int, stage: int) -> StageParameters:
-    """Matrices and tables are divided over `tensor` ranks; norms and other vectors are not."""
+    """Matrices and the vocabulary are divided over `tensor` ranks; norms and positions are not."""
     shape, method = job.shape, job.method
     dense = experts = adapters = quantized = largest = 0.0
     for layer, count in layers_of_stage(job, pipeline, stage):
-        matrices = sum(linear.num_parameters for linear in _divided_linears(layer))
-        vectors = layer.num_parameters - layer.num_expert_parameters - matrices
-        on_rank = matrices / tensor + vectors
+        divided = sum(_num_divided(linear) for linear in _divided_linears(layer))
+        whole = layer.num_parameters - layer.num_expert_parameters - divided
+        on_rank = divided / tensor + whole
         dense += count * on_rank
         experts += count * layer.num_expert_parameters
         largest = max(largest, on_rank + layer.num_expert_parameters / tensor)
@@ -259,15 +262,18 @@ def _ends_of_stage(job: Job, pipeline: int, stage: int) -> tuple[int, int]:
 
 def _outside(shape: ModelShape, tensor: int, pipeline: int, stage: int) -> float:
     outside = 0.0
+    # Of two projections beside a narrow embedding, one is behind the layers.
+    behind = shape.num_embedding_projection_parameters / 2
     if stage == 0:
-        outside += shape.num_embedding_parameters / tensor
+        words = shape.vocab_size * (shape.embedding_width or shape.hidden)
+        outside += words / tensor + shape.num_embedding_parameters - words - behind
         outside += (shape.encoder.num_parameters if shape.encoder else 0) / tensor
         outside += shape.vision.num_parameters if shape.vision else 0
     if stage == pipeline - 1:
         head = shape.num_head_parameters
         if shape.tied and pipeline > 1:
             head += shape.vocab_size * (shape.embedding_width or shape.hidden)
-        outside += head / tensor
+        outside += head / tensor + behind
         outside += sum(norm.num_parameters for norm in (*shape.final_norms, *shape.encoder_norms))
     return outside
 
@@ -293,6 +299,15 @@ def _dense_linears(layer: Layer) -> tuple[Linear, ...]:
 def _divided_linears(layer: Layer) -> tuple[Linear, ...]:
     held = layer.attention.linears if "attention weights" in layer.whole else ()
     return tuple(linear for linear in _dense_linears(layer) if linear not in held)
+
+
+def _num_divided(linear: Linear) -> int:
+    """Parameters of a matrix of which each tensor parallel rank has its share."""
+    if linear.name in {"q_a", "kv_a"}:
+        # The heads of all ranks share what these give (DeepSeek-V2).
+        return 0
+    # A bias of what is summed over the ranks is added after.
+    return linear.inputs * linear.outputs if linear.name in SUMMED else linear.num_parameters
 
 
 def _expert_linears(layer: Layer) -> tuple[Linear, ...]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from fsft.recipes.models.shape import Attention, Experts, Layer, Linear, Norm
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.method import Method
-from fsft.recipes.planner.stages import layers_of_stage
+from fsft.recipes.planner.stages import SUMMED, layers_of_stage
 from fsft.recipes.planner.style import Style
 
 KERNELS_PER_LAYER = {"eager": 70, "fused": 85, "compiled": 20, "megatron-core": 250}
@@ -197,7 +197,7 @@ def _fullness(linear: Linear, tensor: int) -> float:
 
 def _widths(linear: Linear, tensor: int) -> tuple[float, float]:
     """Inputs and outputs of what one of `tensor` ranks computes (arXiv 1909.08053, section 3)."""
-    if linear.name in {"o", "down"}:
+    if linear.name in SUMMED:
         return linear.inputs / tensor, float(linear.outputs)
     return float(linear.inputs), linear.outputs / tensor
 

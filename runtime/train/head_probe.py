@@ -28,7 +28,7 @@ def loses_at_head(model: Any) -> bool:
         stack.callback(hook.remove)
         stack.enter_context(patch.object(model, "_loss_function", tell, create=True))
         for below in {model.base_model, model.get_decoder()} - {model}:
-            stack.enter_context(patch.object(below, "forward", lambda *_, **__: _Bare(hidden)))
+            stack.enter_context(patch.object(below, "forward", lambda *_, **__: BareOutput(hidden)))
         try:
             model(
                 input_ids=tokens,
@@ -58,7 +58,7 @@ class _Told(Exception):
     """What the loss was asked of."""
 
 
-class _Bare:
+class BareOutput:
     """What layers give, and None for all that they might give besides."""
 
     def __init__(self, hidden: torch.Tensor) -> None:

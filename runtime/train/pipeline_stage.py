@@ -5,13 +5,16 @@ pipeline. What belongs to other stages passes on what it is given, as in transfo
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from transformers.distributed.pipeline_parallel import PipelineIdentityLayer
 
+from fsft.recipes.models.plans import PassedOn, plan_of
 from fsft.runtime.data.encode import IGNORED
 from fsft.runtime.train.head_loss import compute_loss_at_head
+from fsft.runtime.train.head_probe import BareOutput
 from fsft.runtime.train.loss import loss_at
 
 
@@ -68,31 +71,61 @@ def is_tied(model: Any) -> bool:
 class _Given(torch.nn.Module):
     """Stands for the layers of a model whose hidden states are given in place of token ids."""
 
-    def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
-        from transformers.modeling_outputs import MoeModelOutputWithPast
+    embed_tokens = None
+    """transformers tells of a head only where it finds something by this name, or by the next."""
 
-        return MoeModelOutputWithPast(last_hidden_state=input_ids)
+    def get_input_embeddings(self) -> None:
+        """There are none."""
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """OPT goes past its base model."""
+        return self
+
+    def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+        return BareOutput(input_ids)
 
 
 def _keep(model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
-    """Put what passes through in place of all that the model's own plan gives to other stages.
+    """Put what passes on in place of all that the model's plan gives to other stages.
 
     Where embedding and head share their weights, the first and the last stage have both modules.
     """
-    from transformers.distributed.pipeline_parallel import PipelineIdentityLayer
-
-    base = model.base_model
+    base, head = model.base_model, model.get_output_embeddings()
     is_end = is_first or is_last
     kept = {model.get_input_embeddings()} if is_end and is_tied(model) else set()
+    here = dict(base.named_modules())
     is_here = is_first
-    for name in base.config.base_model_pp_plan:
-        module = getattr(base, name)
+    for name, passed_on in _order_of(model).items():
+        # A model may do without a norm, or a projection.
+        module = here.get(name)
         if isinstance(module, torch.nn.ModuleList):
             for index in set(range(len(module))) - set(layers):
-                module[index] = PipelineIdentityLayer()
+                module[index] = _PassOn(passed_on)
             is_here = is_last
-        elif not is_here and module not in kept:
-            setattr(base, name, PipelineIdentityLayer())
+        elif module is not None and not is_here and module not in kept:
+            base.set_submodule(name, _PassOn(passed_on))
     if not is_last and not kept:
-        for name in type(model)._pp_plan:
-            setattr(model, name, PipelineIdentityLayer())
+        names = {module: name for name, module in model.named_modules()}
+        model.set_submodule(names[head], _PassOn("input"))
+
+
+def _order_of(model: Any) -> Mapping[str, PassedOn]:
+    """The modules of the base model in the order in which they compute."""
+    if own := plan_of(model.config.to_dict()):
+        return own.pipeline
+    return dict.fromkeys(model.base_model.config.base_model_pp_plan, "input")
+
+
+class _PassOn(PipelineIdentityLayer):
+    """What is given goes on as it is, for what another stage has computed or will compute."""
+
+    def __init__(self, passed_on: PassedOn) -> None:
+        super().__init__()
+        self._passed_on = passed_on
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        given = super().forward(*args, **kwargs)
+        if self._passed_on == "nothing":
+            return given.new_zeros(())
+        return (given,) if self._passed_on == "input in a tuple" else given

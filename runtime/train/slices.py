@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import torch
 
+from fsft.runtime.train.mesh import Axis
+
 
 def note_slices(model: Any) -> None:
     """Let DeepSpeed write into each checkpoint how the slices of this model make whole ones."""
@@ -25,6 +27,33 @@ def note_slices(model: Any) -> None:
         first = first_names.setdefault(parameter, name)
         notes[_pattern(name)] = notes[_pattern(first)]
     setattr(model, UNIVERSAL_CHECKPOINT_INFO, info)
+
+
+def cut(parameter: torch.nn.Parameter, axis: Axis, *, dim: int, num_parts: int) -> None:
+    """Keep this rank's share of each of `num_parts` equal parts along `dim`, and note it."""
+    from deepspeed.accelerator import get_accelerator
+    from deepspeed.checkpoint.affine import sub_param_map
+    from deepspeed.checkpoint.constants import DS_AUTOTP_UC_META
+    from deepspeed.module_inject.layers import (
+        DS_TENSOR_MODEL_PARALLEL,
+        _build_param_uc_restore_meta,
+    )
+
+    shape, size = tuple(parameter.shape), parameter.shape[dim] // num_parts
+    layout = sub_param_map(
+        shape, [size] * num_parts, [[size // axis.size] * axis.size] * num_parts, dim
+    )
+    device = get_accelerator().current_device_name()
+    parameter.data = layout.extract(parameter.data, axis.rank).to(device)
+    setattr(parameter, DS_TENSOR_MODEL_PARALLEL, True)
+    note = _build_param_uc_restore_meta(
+        partition_type="column",
+        partition_dim=dim,
+        logical_shape=shape,
+        original_shape=shape,
+        affine_map=layout,
+    )
+    setattr(parameter, DS_AUTOTP_UC_META, note)
 
 
 def whole_shape(parameter: Any) -> tuple[int, ...]:

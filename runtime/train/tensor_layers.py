@@ -12,6 +12,9 @@ import torch.distributed as dist
 from deepspeed.module_inject.layers import LinearAllreduce, LinearLayer, VocabParallelEmbedding
 from torch.nn.functional import linear
 
+from fsft.runtime.train.mesh import Axis
+from fsft.runtime.train.slices import cut
+
 
 class ColumnLinear(LinearLayer):
     """Some of the outputs from all of the inputs; with `gather_output` all outputs in the end."""
@@ -37,6 +40,34 @@ class RowLinear(LinearAllreduce):
             inputs = inputs.chunk(self.tp_world_size, dim=-1)[self.tp_index]
         outputs = summed(linear(inputs, self.weight), self.mp_group)
         return outputs if self.bias is None else outputs + self.bias
+
+
+class ColumnConv1D(torch.nn.Module):
+    """ColumnLinear for transformers' Conv1D, whose weights are (in, out)."""
+
+    def __init__(self, module: Any, axis: Axis, *, num_parts: int = 1) -> None:
+        """Each rank has a share of each of `num_parts` matrices that lie beside each other."""
+        super().__init__()
+        self.weight, self.bias, self.group = module.weight, module.bias, axis.group
+        cut(self.weight, axis, dim=1, num_parts=num_parts)
+        cut(self.bias, axis, dim=0, num_parts=num_parts)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(…, in) to (…, out / ranks)."""
+        return linear(_last_shared(inputs, self.group), self.weight.t(), self.bias)
+
+
+class RowConv1D(torch.nn.Module):
+    """RowLinear for transformers' Conv1D."""
+
+    def __init__(self, module: Any, axis: Axis) -> None:
+        super().__init__()
+        self.weight, self.bias, self.group = module.weight, module.bias, axis.group
+        cut(self.weight, axis, dim=0, num_parts=1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(…, in / ranks) to (…, out)."""
+        return summed(linear(inputs, self.weight.t()), self.group) + self.bias
 
 
 class VocabularyEmbedding(VocabParallelEmbedding):

@@ -168,8 +168,8 @@ def test_an_accelerator_that_is_not_here_is_refused(tmp_path: Path) -> None:
             "1 key-value heads cannot be divided by TP 2",
         ),
         (
-            ("parallel.tensor=2", 'model.config.model_type="gpt2"'),
-            "gpt2 has no tensor parallel plan",
+            ("parallel.tensor=2", 'model.config.model_type="falcon"'),
+            "falcon has no tensor parallel plan",
         ),
         (
             ("parallel.tensor=2", "hardware.nodes=2", "hardware.devices_per_node=1"),

@@ -9,7 +9,7 @@ from fsft.recipes.pipelines import pipeline_problems
 from tests.support import TINY_RECIPE, fsft, write_tiny_recipe
 
 STAGES = ("parallel.pipeline=2", "parallel.gradient_accumulation=4")
-GPT2 = 'model.config={ model_type = "gpt2", vocab_size = 320 }'
+FALCON = 'model.config={ model_type = "falcon", vocab_size = 320 }'
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ GPT2 = 'model.config={ model_type = "gpt2", vocab_size = 320 }'
             ("parallel.pipeline_split=[1, 2]",),
             ["pipeline_split names 3 layers, and the model has 2."],
         ),
-        ((GPT2,), ["gpt2 has no pipeline plan."]),
+        ((FALCON,), ["falcon has no pipeline plan."]),
         (
             ("model.config.output_router_logits=true", "parallel.zero=3"),
             [
@@ -47,7 +47,7 @@ def test_each_thing_that_a_pipeline_cannot_do_is_named(
 
 
 def test_without_a_pipeline_nothing_is_wrong() -> None:
-    recipe = parse_recipe(TINY_RECIPE, overrides=["parallel.zero=3", GPT2])
+    recipe = parse_recipe(TINY_RECIPE, overrides=["parallel.zero=3", FALCON])
     assert list(pipeline_problems(recipe)) == []
 
 

@@ -1,6 +1,8 @@
 """Shapes have the parameters that transformers' own models have."""
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from fsft.recipes.models.catalogue import catalogue, find_entry
 from fsft.recipes.models.from_config import read_shape
+from fsft.recipes.models.plans import PLANS
 from fsft.recipes.models.shape import ModelShape
 from tests.recipes.models.reference import REMOTE, build, is_tied, layers_of, num_parameters
 from tests.recipes.models.small_configs import ARCHITECTURES, small_configs
@@ -63,7 +66,27 @@ def test_splits_are_those_that_the_models_plans_offer(
     config = data.draw(small_configs(architecture))
     model: Any = build(config)
     plans = {"tensor": model.tp_plan, "pipeline": model.pp_plan, "expert": model.ep_plan}
+    if own := PLANS.get(architecture):
+        # Where transformers comes to have a plan, ours is to go.
+        assert not any(plans.values())
+        plans = {"tensor": own.tensor, "pipeline": own.pipeline}
     assert read_shape(config).splits == {name for name, plan in plans.items() if plan}
+
+
+@pytest.mark.parametrize("architecture", PLANS)
+def test_own_plans_name_modules_of_the_model(architecture: str) -> None:
+    narrow = {"word_embed_proj_dim": 8} if architecture == "opt" else {}
+    model: Any = build({"model_type": architecture, **narrow})
+    names = {re.sub(r"\.\d+\.", ".*.", name) for name, _ in model.named_modules()}
+    assert set(PLANS[architecture].tensor) <= names
+    below = {name for name, _ in model.base_model.named_modules()}
+    assert set(PLANS[architecture].pipeline) <= below
+
+
+def test_sums_in_slices_of_whole_weights_are_not_divided() -> None:
+    in_slices = {"model_type": "bloom", "slow_but_exact": True, "pretraining_tp": 4}
+    assert read_shape(in_slices).splits == frozenset()
+    assert read_shape({**in_slices, "pretraining_tp": 1}).splits == {"tensor", "pipeline"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -73,11 +96,12 @@ def test_what_tensor_parallelism_leaves_whole_is_what_the_plan_says(
     architecture: str, data: st.DataObject
 ) -> None:
     config = data.draw(small_configs(architecture))
-    plan: dict[str, str] = build(config).tp_plan or {}
+    own = PLANS.get(architecture)
+    plan: Mapping[str, str] = own.tensor if own else build(config).tp_plan or {}
     attention = {style for name, style in plan.items() if "att" in name}
     rest = {style for name, style in plan.items() if "mlp" in name}
     whole = set()
-    if plan and "colwise" not in attention:
+    if plan and not attention & {"colwise", "colwise_qkv"}:
         whole.add("attention")
     if plan and not attention:
         whole.add("attention weights")

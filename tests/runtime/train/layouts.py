@@ -89,6 +89,13 @@ MODELS: dict[str, tuple[str, ...]] = {
         "model.config.shared_expert_intermediate_size=32",
     ),
 }
+GPT2 = tuple(f"model.config.{place}_pdrop=0.0" for place in ("resid", "embd", "attn"))
+OPT = (
+    "model.config.ffn_dim=64",
+    "model.config.word_embed_proj_dim=32",
+    "model.config.dropout=0.0",
+)
+BLOOM = ('model.attention="eager"',)
 ROWS = {"packed": ("data.packing=true",), "padded": ("data.packing=false",)}
 DTYPES = ("float32", "bfloat16")
 

@@ -36,6 +36,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "phi": {},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "bloom": {},
     "qwen2_moe": {
         "num_experts": 4,
         "num_experts_per_tok": 2,
@@ -93,9 +94,18 @@ def test_a_model_has_the_loss_and_the_gradients_that_it_had(
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("model_type", ["llama", "qwen2", "granite"])
-def test_the_last_stage_of_a_pipeline_has_the_same_loss(model_type: str) -> None:
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "gpt2", "opt", "bloom", "granite"])
+def test_the_last_stage_of_a_pipeline_has_the_same_loss(
+    model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_of(model_type)
+    at_head = []
+
+    def seen(*args: Any) -> torch.Tensor:
+        at_head.append(args)
+        return head_cross_entropy(*args)
+
+    monkeypatch.setattr(head_loss, "head_cross_entropy", seen)
     torch.manual_seed(1)
     hidden = torch.randn(2, 12, 32, requires_grad=True)
     targets = torch.randint(0, 64, (2, 12))
@@ -111,6 +121,7 @@ def test_the_last_stage_of_a_pipeline_has_the_same_loss(model_type: str) -> None
     torch.testing.assert_close(loss, wanted / 7)
     torch.testing.assert_close(hidden.grad, expected, rtol=1e-4, atol=1e-6)
     assert model.lm_head.weight.grad is not None
+    assert len(at_head) == (model_type not in CHANGED)
 
 
 def test_without_labels_the_model_gives_logits_as_before() -> None:

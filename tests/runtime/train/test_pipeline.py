@@ -7,7 +7,7 @@ import torch
 
 from fsft.runtime.train.marks import latest_checkpoint
 from tests.runtime.train.deviations import BOUNDS, deviations
-from tests.runtime.train.layouts import ALONE, Layout
+from tests.runtime.train.layouts import ALONE, BLOOM, GPT2, OPT, Layout
 from tests.runtime.train.training import (
     assert_same_training,
     prepared,
@@ -37,6 +37,15 @@ MODELS: dict[str, tuple[str, ...]] = {
     ),
     "dropout's place in the plan": ('model.config.model_type="gpt_neox"',),
     "biases": ('model.config.model_type="phi"',),
+    "a table of positions": ('model.config.model_type="gpt2"', *GPT2),
+    "a decoder below its base model": ('model.config.model_type="opt"', *OPT),
+    "projections beside a narrow embedding": (
+        'model.config.model_type="opt"',
+        *OPT,
+        "model.config.word_embed_proj_dim=16",
+        "model.config.do_layer_norm_before=false",
+    ),
+    "layers that give tuples": ('model.config.model_type="bloom"', *BLOOM),
 }
 
 

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from fsft.recipes.planner.head import chunk_tokens
+from fsft.recipes.planner.job import Job
+from fsft.recipes.planner.questions import shape_of
+from fsft.recipes.planner.stages import stage_parameters
 from fsft.recipes.problems import Refused
 from fsft.runtime.run_directory import RunDirectory
 from fsft.runtime.train import tensor_layers
@@ -19,7 +22,7 @@ from fsft.runtime.train.mesh import Axis
 from fsft.runtime.train.slices import Joined, own_slice
 from fsft.runtime.train.tensor import divide
 from tests.runtime.train.deviations import BOUNDS, deviations
-from tests.runtime.train.layouts import ALONE, MODELS, Layout
+from tests.runtime.train.layouts import ALONE, BLOOM, GPT2, MODELS, OPT, Layout
 from tests.runtime.train.training import assert_same_training, prepared, train_with, trained
 from tests.support import (
     TINY_RECIPE,
@@ -51,16 +54,24 @@ PLANS: dict[str, tuple[str, ...]] = {
     "llama": ("model.config.tie_word_embeddings=false",),
     "qwen3": (),
     "phi": (),
-    "phi3": (),
+    "phi3": ("model.config.num_key_value_heads=1",),
     "glm": TINY,
     "gemma": TINY,
     "gemma3_text": TINY,
     "gpt_neox": (),
     "mixtral": ("model.config.num_local_experts=4",),
     "deepseek_v2": LATENT,
-    "deepseek_v3": LATENT,
+    "deepseek_v3": (
+        *LATENT,
+        "model.config.num_attention_heads=3",
+        "model.config.num_key_value_heads=3",
+    ),
+    "gpt2": GPT2,
+    "opt": OPT,
+    "bloom": BLOOM,
 }
-"""Architectures whose plans have words of their own; the others are in the matrix of layouts."""
+"""Architectures whose plans have words of their own, or are fsft's; the others are in the matrix
+of layouts."""
 
 
 def assert_equal(alone: RunDirectory, divided: RunDirectory) -> None:
@@ -68,13 +79,30 @@ def assert_equal(alone: RunDirectory, divided: RunDirectory) -> None:
     assert found.within(BOUNDS["float32"]), found
 
 
-@SLOW
-@pytest.mark.parametrize("model", PLANS)
+@pytest.mark.parametrize(
+    "model", [model if model == "gpt2" else pytest.param(model, marks=SLOW) for model in PLANS]
+)
 def test_each_plan_divides_a_model_that_trains_as_a_whole_one(tmp_path: Path, model: str) -> None:
     model_type = (f'model.config.model_type="{model}"', *PLANS[model], CLIPPED)
     alone = trained(tmp_path / "alone", *ALONE.overrides, *model_type, num_processes=1)
     layout = Layout(1, tensor=2)
-    assert_equal(alone, trained(tmp_path / "run", *layout.overrides, *model_type, num_processes=2))
+    divided = trained(tmp_path / "run", *layout.overrides, *model_type, num_processes=2)
+    assert_equal(alone, divided)
+    shape = shape_of(divided.recipe())
+    planned = stage_parameters(Job(shape, 96), 2, 1, 0)
+    assert num_held(divided, tied=shape.tied) == 2 * planned.dense + planned.experts
+
+
+def num_held(run: RunDirectory, *, tied: bool) -> int:
+    """The parameters that both ranks hold, each counted as often as it is there."""
+    mark = latest_checkpoint(run.checkpoints)
+    assert mark
+    number = 0
+    for file in (run.checkpoints / mark.tag).glob("mp_rank_*_model_states.pt"):
+        saved = torch.load(file, weights_only=False)
+        others = {*saved["buffer_names"], *(["lm_head.weight"] if tied else [])}
+        number += sum(p.numel() for name, p in saved["module"].items() if name not in others)
+    return number
 
 
 @SLOW
@@ -163,13 +191,25 @@ def test_a_run_goes_on_where_its_weights_are_divided_otherwise(
 
 
 @SLOW
-def test_experts_go_on_whole_and_divided(tmp_path: Path) -> None:
-    moe = MODELS["qwen2_moe"]
-    alone = trained(tmp_path / "alone", *ALONE.overrides, *moe, num_processes=1)
-    run = trained(tmp_path / "run", *Layout(0).overrides, *moe, num_processes=1)
-    for layout in (Layout(1, tensor=2), Layout(0)):
+@pytest.mark.parametrize(
+    ("model", "layouts"),
+    [
+        (MODELS["qwen2_moe"], (Layout(1, tensor=2), Layout(0))),
+        (
+            ('model.config.model_type="gpt2"', *GPT2),
+            (Layout(3, tensor=2), Layout(1, tensor=2, pipeline=2), Layout(1)),
+        ),
+    ],
+    ids=["experts", "three matrices in one, transposed"],
+)
+def test_what_is_cut_in_parts_goes_on_whole_and_divided(
+    tmp_path: Path, model: tuple[str, ...], layouts: tuple[Layout, ...]
+) -> None:
+    alone = trained(tmp_path / "alone", *ALONE.overrides, *model, num_processes=1)
+    run = trained(tmp_path / "run", *Layout(0).overrides, *model, num_processes=1)
+    for layout in layouts:
         shutil.rmtree(run.checkpoints / "step-00000003")
-        prepared(tmp_path / "run", *layout.overrides, *moe, prepare_data=False)
+        prepared(tmp_path / "run", *layout.overrides, *model, prepare_data=False)
         train_with(run, layout.num_processes)
         assert_equal(alone, run)
 
@@ -264,9 +304,14 @@ def model_of(**config: Any) -> Any:
     ("config", "size", "reason"),
     [
         (
-            {"model_type": "gpt2", "num_attention_heads": 2, "eos_token_id": 1, "bos_token_id": 1},
+            {"model_type": "falcon", "num_attention_heads": 2},
             2,
-            "transformers has no tensor parallel plan for gpt2",
+            "there is no tensor parallel plan for falcon",
+        ),
+        (
+            {"model_type": "gpt2", "n_head": 4, "n_inner": 50, "n_embd": 32, "n_layer": 1},
+            4,
+            "50 columns of transformer.h.0.mlp.c_fc cannot be divided by 4",
         ),
         (
             {"model_type": "llama", "num_attention_heads": 4, "num_key_value_heads": 2},
