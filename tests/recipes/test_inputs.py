@@ -33,6 +33,13 @@ def test_data_in_its_place_is_no_problem(tmp_path: Path) -> None:
     assert reasons(tiny(), tmp_path) == {}
 
 
+def test_a_model_with_an_encoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text("{}")
+    assert reasons(tiny('model.config={ model_type = "t5", d_model = 32 }'), tmp_path) == {
+        "model": "t5 has an encoder beside its decoder, and is not trained."
+    }
+
+
 def test_each_unusable_data_file_has_its_own_reason(tmp_path: Path) -> None:
     for name in ("empty.jsonl", "table.xlsx", "rows.parquet.gz"):
         (tmp_path / name).write_text("" if "empty" in name else "a,b")
