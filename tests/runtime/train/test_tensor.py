@@ -141,6 +141,29 @@ def test_a_divided_vocabulary_has_the_loss_of_a_whole_one_over_several_chunks(
 
 
 @SLOW
+@pytest.mark.parametrize(
+    ("model", "layout"),
+    [
+        ("gpt2", Layout(1, tensor=2, sequence=2)),
+        ("opt", Layout(3, tensor=2, sequence=2)),
+        ("bloom", Layout(2, tensor=2, data=2)),
+        ("gpt2", Layout(0, tensor=4)),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_own_plans_go_with_divided_rows_replicas_and_recomputing(
+    tmp_path: Path, model: str, layout: Layout
+) -> None:
+    same = (f'model.config.model_type="{model}"', *PLANS[model], CLIPPED, "data.packing=false")
+    alone = trained(tmp_path / "alone", *ALONE.overrides, *same, num_processes=1)
+    again = 'parallel.activation_checkpointing="selective"'
+    run = trained(
+        tmp_path / "run", *layout.overrides, *same, again, num_processes=layout.num_processes
+    )
+    assert_equal(alone, run)
+
+
+@SLOW
 @pytest.mark.parametrize("checkpointing", ["selective", "full"])
 def test_sums_among_processes_are_computed_again_as_they_were(
     tmp_path: Path, checkpointing: str
