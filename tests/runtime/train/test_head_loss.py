@@ -101,9 +101,9 @@ def test_the_last_stage_of_a_pipeline_has_the_same_loss(
     model = model_of(model_type)
     at_head = []
 
-    def seen(*args: Any) -> torch.Tensor:
+    def seen(*args: Any, **named: Any) -> torch.Tensor:
         at_head.append(args)
-        return head_cross_entropy(*args)
+        return head_cross_entropy(*args, **named)
 
     monkeypatch.setattr(head_loss, "head_cross_entropy", seen)
     torch.manual_seed(1)
