@@ -89,13 +89,18 @@ MODELS: dict[str, tuple[str, ...]] = {
         "model.config.shared_expert_intermediate_size=32",
     ),
 }
-GPT2 = tuple(f"model.config.{place}_pdrop=0.0" for place in ("resid", "embd", "attn"))
+_ALL_HEADS = "model.config.num_key_value_heads=4"
+GPT2 = (
+    _ALL_HEADS,
+    *(f"model.config.{place}_pdrop=0.0" for place in ("resid", "embd", "attn")),
+)
 OPT = (
+    _ALL_HEADS,
     "model.config.ffn_dim=64",
     "model.config.word_embed_proj_dim=32",
     "model.config.dropout=0.0",
 )
-BLOOM = ('model.attention="eager"',)
+BLOOM = (_ALL_HEADS, 'model.attention="eager"')
 ROWS = {"packed": ("data.packing=true",), "padded": ("data.packing=false",)}
 DTYPES = ("float32", "bfloat16")
 
