@@ -79,6 +79,12 @@ class SequenceParallel:
             process_group=self.axis.group,
             seq_length_is_variable=True,
         )
+
+        def with_heads_apart(*args: Any, **kwargs: Any) -> Any:
+            """DeepSpeed joins the heads of its output, and GPT-2 joins the last two dimensions."""
+            output, weights = divided.forward(*args, **kwargs)
+            return output.unsqueeze(-2), weights
+
         # A name that transformers has no mask for: it would make one of this rank's share.
-        ALL_ATTENTION_FUNCTIONS.register(ATTENTION, divided.forward)
+        ALL_ATTENTION_FUNCTIONS.register(ATTENTION, with_heads_apart)
         model.set_attn_implementation(ATTENTION)

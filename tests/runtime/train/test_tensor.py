@@ -144,6 +144,7 @@ def test_a_divided_vocabulary_has_the_loss_of_a_whole_one_over_several_chunks(
 @pytest.mark.parametrize(
     ("model", "layout"),
     [
+        ("gpt2", Layout(1, tensor=2, sequence=2)),
         ("opt", Layout(3, tensor=2, sequence=2)),
         ("bloom", Layout(2, tensor=2, data=2)),
         ("gpt2", Layout(0, tensor=4)),
