@@ -19,6 +19,7 @@ from fsft.runtime.data.training_set import TokenRows
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.launch.whereabouts import Whereabouts
 from fsft.runtime.run_directory import RunDirectory
+from fsft.runtime.train.apart import require_apart
 from fsft.runtime.train.batches import Batch, BatchPlan
 from fsft.runtime.train.checkpoints import Saver, layout_mark, load_checkpoint
 from fsft.runtime.train.device import device_label, matmul_flops_per_second, peak_memory_bytes
@@ -72,6 +73,8 @@ class Trainer:
         tokenizer = load_tokenizer(run.tokenizer)
         model = build_model(self.recipe, tokenizer, accelerator)
         one_row = joins_rows(attention_kernel(self.recipe.model, accelerator))
+        if one_row or self.recipe.data.packing:
+            require_apart(model, packing=self.recipe.data.packing)
         num_rows = 1 if one_row else parallel.micro_batch
         self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.batches = BatchMaker(

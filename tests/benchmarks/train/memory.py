@@ -6,7 +6,8 @@ of this machine, above what they had before the model.
     load    ranks load one pretrained model, stored in bfloat16 and trained in it: the peak until
             each has its weights, the peak until the engine with float32 weights is there, and what
             training keeps; as multiples of one copy of the weights as stored
-    states  the peak of the first step against the planner's weights, gradients and optimizer states
+    states  what training keeps from one step to the next, against the planner's weights, gradients
+            and optimizer states
     rows    ranks read every row of a training set, small and large
 """
 
@@ -158,19 +159,19 @@ def _states(folder: Path, dtype: str, zero: int, ranks: int) -> dict[str, Any]:
         "dtype": dtype,
         "zero": zero,
         "ranks": ranks,
-        "measured": memory["peak"]["first step"],
-        "planned": ranks * (planned.weights + planned.gradients + planned.optimizer),
+        "measured": memory["left"]["second step"],
+        "planned": ranks * planned.total,
         "all": memory,
         "moment": planned._asdict(),
     }
 
 
 def _planned(recipe: Recipe, zero: int, ranks: int) -> Moment:
-    """What the planner says of one rank when it updates the weights."""
+    """What the planner says of one rank between two steps."""
     cluster = cluster_of(recipe.hardware, detected_cluster("cpu"))
     job = job_of(recipe, shape_of(recipe), cluster)
     moments = plan_memory(job, Layout(zero=zero, data=ranks)).moments
-    return next(moment for moment in moments if moment.name == "optimizer step")
+    return next(moment for moment in moments if moment.name == "write checkpoint")
 
 
 def _layout(zero: int, ranks: int) -> list[str]:

@@ -4,6 +4,7 @@ Started by torchrun on one machine: RUN RESULT ACCELERATOR. Writes bytes above t
 model: the peak of each phase, and what is left after it, of all ranks together.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -39,6 +40,8 @@ def main() -> None:
                 watch.begin(phase)
             value = work(*arguments, **named)
             gc.collect()
+            # What is free again is not held, but glibc may not have given it back.
+            ctypes.CDLL(None).malloc_trim(0)
             dist.barrier()
             if watch:
                 left[phase] = pss_bytes(pids)
