@@ -100,6 +100,22 @@ class TrainStarted(_Event):
     """Measured matmul peak of all processes together, in TFLOP/s."""
 
 
+class StagesMeasured(_Event):
+    """How long each layer takes was measured, and layers were spread over stages by it."""
+
+    event: Literal["stages_measured"] = "stages_measured"
+    units: Literal["layers", "halves"]
+    """What was measured: layers, or attention and feed-forward of each."""
+    seconds: list[float]
+    """Forward and backward of each unit for a micro batch, from first to last."""
+    embedding_seconds: float
+    """The token embedding and its gradient."""
+    head_seconds: float
+    """The output projection and the loss."""
+    stages: list[int]
+    """The units of each stage."""
+
+
 class Step(_Event):
     """One optimizer step."""
 
@@ -196,6 +212,7 @@ Event = Annotated[
     | StageFinished
     | StageSkipped
     | TrainStarted
+    | StagesMeasured
     | Step
     | EvalLoss
     | CheckpointSaved

@@ -5,7 +5,7 @@ from typing import Any
 
 from fsft.recipes.models.from_config import read_shape
 from fsft.recipes.models.shape import ModelShape
-from fsft.recipes.planner.legal import why_no_stages
+from fsft.recipes.planner.legal import why_no_halves, why_no_stages
 from fsft.recipes.planner.questions import config_of, split_of
 from fsft.recipes.problems import Problem, RecipeError
 from fsft.recipes.schema import Parallel, Recipe
@@ -47,7 +47,11 @@ def _settings(parallel: Parallel) -> Iterator[Problem]:
 
 
 def _model(parallel: Parallel, shape: ModelShape, config: Mapping[str, Any]) -> Iterator[Problem]:
-    if reason := why_no_stages(shape, split_of(parallel), int(parallel.pipeline)):
+    stages, units = int(parallel.pipeline), parallel.pipeline_units
+    if reason := why_no_halves(shape, units):
+        example = 'pipeline_units = "layers"'
+        yield Problem(key="parallel.pipeline_units", reason=f"{reason}.", example=example)
+    elif reason := why_no_stages(shape, split_of(parallel), stages, units):
         yield Problem(key="parallel.pipeline", reason=f"{reason}.", example="pipeline = 1")
     if balances_experts(config):
         yield Problem(

@@ -260,10 +260,12 @@ class Parallel(Table):
     pipeline: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Stages of layers, a process each, that pass micro batches on; goes with ZeRO 1."""
     pipeline_split: (
-        Literal["cost", "memory"]
+        Literal["cost", "measured", "memory"]
         | Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     ) = Field(default="cost", examples=[[4, 4, 3]])
-    """Layers of each stage: as even as can be in arithmetic or in parameters, or their numbers."""
+    """Layers of each stage: even in arithmetic, measured time or parameters, or their numbers."""
+    pipeline_units: Literal["layers", "halves"] = Field(default="layers", examples=["halves"])
+    """halves: a stage may end between a layer's attention and feed-forward; a list counts both."""
     sequence: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])
     """Processes that divide each row among them, for rows too long for one; heads divide by it."""
     expert: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(default=1, examples=[2])

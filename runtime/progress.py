@@ -23,6 +23,7 @@ from fsft.recipes.events import (
     StageFinished,
     StageProgress,
     StageSkipped,
+    StagesMeasured,
     StageStarted,
     Step,
     TrainStarted,
@@ -89,6 +90,10 @@ class ProgressDisplay:
         elif isinstance(event, TrainStarted):
             self._pace = Pace(event.total_steps)
             self._print(Text(train_line(event)))
+        elif isinstance(event, StagesMeasured):
+            sizes = " + ".join(map(str, event.stages))
+            words = f"  stages of {sizes} {event.units}, as measured"
+            self._print(Text(words, style="dim"))
         elif isinstance(event, Step):
             note = self._pace.note(event)
             self._advance("train", event.step, self._pace.total_steps, note)

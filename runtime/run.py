@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from fsft.recipes.events import (
     StageFinished,
     StageSkipped,
     StageStarted,
+    Warned,
 )
 from fsft.recipes.inputs import missing_inputs, resolve_paths, without_eval
 from fsft.recipes.problems import ExitCode, FsftError, Problem, Refused, Stopped
@@ -33,7 +34,7 @@ from fsft.runtime.launch.options import LOCAL, Launching
 from fsft.runtime.launch.start import launch_problems
 from fsft.runtime.locking import write_lock
 from fsft.runtime.planning import planned
-from fsft.runtime.resume import require_optimizer, require_same_batch
+from fsft.runtime.resume import anew_for_other_batches, require_optimizer, require_same_batch
 from fsft.runtime.run_directory import FinishedStage, RunDirectory, exclusive, write_text
 from fsft.runtime.troubles import explain
 from fsft.runtime.unchanged import MOST_NAMED
@@ -69,6 +70,7 @@ class RunPlan:
     expected: dict[str, Any]
     """What the planner expects, for the lock."""
     launching: Launching = LOCAL
+    warnings: tuple[str, ...] = ()
 
     @property
     def needed(self) -> list[Stage]:
@@ -91,7 +93,7 @@ def plan_run(
     `first` is done again in any case, with all after it; nothing after `last` is done. Raises
     Refused when something that the run needs is missing, when an image is not the one that the data
     was prepared with, when the checkpoint to go on from holds weights alone and, unless `force`,
-    when training cannot fit, or would begin anew for no other reason than its number of processes.
+    when training cannot fit, or would begin anew for no other reason than its number of replicas.
     """
     problems = [*missing_inputs(recipe, recipe_folder), *without_eval(recipe)]
     if runs_folder.exists() and not runs_folder.is_dir():
@@ -117,6 +119,7 @@ def plan_run(
             if answer.trouble:
                 raise Refused(answer.trouble)
             require_same_batch(run, recipe, num_processes)
+        plan = replace(plan, warnings=tuple(anew_for_other_batches(run, recipe, global_batch)))
     return plan
 
 
@@ -135,6 +138,8 @@ def execute(plan: RunPlan) -> None:
         events.write(
             RunStarted(name=plan.recipe.name, fsft_version=__version__, stages=plan.needed)
         )
+        for message in plan.warnings:
+            events.write(Warned(message=message))
         code = ExitCode.FAILED
         try:
             for stage in plan.stages:

@@ -3,7 +3,7 @@
 A shape says nothing about dtype, batch or devices. Widths are in elements, counts in parameters.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -136,7 +136,9 @@ class FeedForward:
 
     @cached_property
     def linears(self) -> tuple[Linear, ...]:
-        """Up (and gate) and down."""
+        """Up (and gate) and down; nothing where there is no width."""
+        if not self.width:
+            return ()
         if self.gated and self.fused:
             both = Linear("gate_up", self.hidden, 2 * self.width, self.bias)
             return (both, Linear("down", self.width, self.hidden, self.bias))
@@ -250,6 +252,45 @@ class Layer:
         cross = self.cross_attention.num_matmul_parameters if self.cross_attention else 0
         return (
             self.attention.num_matmul_parameters + cross + self.feed_forward.num_matmul_parameters
+        )
+
+    @property
+    def has_attention(self) -> bool:
+        """It is no second half of a layer."""
+        return self.attention.num_heads > 0
+
+    @property
+    def has_feed_forward(self) -> bool:
+        """It is no first half of a layer."""
+        return isinstance(self.feed_forward, Experts) or self.feed_forward.width > 0
+
+    @property
+    def is_half(self) -> bool:
+        """It is one of the halves of a layer."""
+        return not (self.has_attention and self.has_feed_forward)
+
+    @cached_property
+    def halves(self) -> "tuple[Layer, Layer]":
+        """The layer up to its attention's residual sum, and what follows; each without the other.
+
+        Attention that is not there has no heads, a feed-forward block no width. Both know the
+        window, and so which mask is made for the layer.
+        """
+        middle = len(self.norms) // 2
+        nothing = FeedForward(self.attention.hidden, 0, gated=False)
+        no_attention = Attention(
+            self.attention.hidden,
+            num_heads=0,
+            num_kv_heads=0,
+            head_width=self.attention.head_width,
+            rotary=False,
+            window=self.attention.window,
+        )
+        return (
+            replace(self, feed_forward=nothing, norms=self.norms[:middle], cross_attention=None),
+            replace(
+                self, attention=no_attention, norms=self.norms[middle:], num_other_parameters=0
+            ),
         )
 
 

@@ -86,9 +86,10 @@ def saved_by_layer(
         saved += _norm(norm, style, method)
     if layer.parallel:
         saved += Saved(-style.compute_bytes * layer.attention.hidden, 0.0)
+    share = 0.5 if layer.is_half else 1.0
     if layer.dropout:
-        saved += Saved(2 * MASK_BYTES * layer.attention.hidden, 0.0)
-    return saved + Saved(0.0, style.other_bytes_per_width * layer.attention.hidden)
+        saved += Saved(share * 2 * MASK_BYTES * layer.attention.hidden, 0.0)
+    return saved + Saved(0.0, share * style.other_bytes_per_width * layer.attention.hidden)
 
 
 @lru_cache(maxsize=4096)
@@ -99,6 +100,8 @@ def working_set(layer: Layer, style: Style, method: Method = FULL) -> Saved:
     """
     block = layer.feed_forward
     width = block.expert.width * block.top_k if isinstance(block, Experts) else block.width
+    if not layer.has_feed_forward:
+        width = layer.attention.query_size
     gradients = Saved(
         2 * style.compute_bytes * layer.attention.hidden, 2 * style.compute_bytes * width
     )
@@ -146,6 +149,8 @@ def _input_of(
 
 
 def _attention(attention: Attention, style: Style, method: Method) -> Saved:
+    if not attention.linears:
+        return NOTHING
     *inner, output = attention.linears
     byte = style.compute_bytes
     replicated = 0.0
@@ -234,6 +239,8 @@ def pair_bytes(attention: Attention, style: Style, length: int) -> float:
 
     With a mask, also what repeated keys and values take more.
     """
+    if not attention.num_heads:
+        return 0.0
     if scores := _score_bytes(attention, style):
         return scores * attention.num_heads * length
     if attention.masked:
@@ -245,6 +252,8 @@ def pair_bytes(attention: Attention, style: Style, length: int) -> float:
 
 
 def _feed_forward(block: FeedForward, style: Style, method: Method) -> Saved:
+    if not block.width:
+        return NOTHING
     byte = style.compute_bytes
     *ups, down = block.linears
     replicated = _input_of(tuple(ups), style, method)

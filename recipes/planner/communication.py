@@ -107,7 +107,8 @@ def _tensor_seconds(
 
 def _divided_blocks(layer: Layer) -> int:
     """Blocks that end in a sum over the tensor ranks: attention, and what follows it."""
-    return 1 if "attention weights" in layer.whole else 2
+    divides_attention = layer.has_attention and "attention weights" not in layer.whole
+    return divides_attention + layer.has_feed_forward
 
 
 def _gathered_width(layer: Layer) -> float:
@@ -139,8 +140,16 @@ def _sequence_seconds(
     Ring attention passes keys and values to all other ranks instead, again in backward, and their
     gradients (arXiv 2310.01889).
     """
-    attention = layers_of_stage(job, layout.pipeline, stage)[0][0].attention
-    passes = _num_layers(job, layout, stage) * (2 + layout.share_recomputed)
+    layers = [
+        (layer, count)
+        for layer, count in layers_of_stage(job, layout.pipeline, stage)
+        if layer.has_attention
+    ]
+    if not layers:
+        return 0.0
+    attention = layers[0][0].attention
+    num_layers = sum(count for _, count in layers)
+    passes = num_layers * (2 + layout.share_recomputed)
     width = _hidden_bytes(job, layout) / job.shape.hidden / layout.tensor
     whole = attention.query_size + attention.output_size
     keys = attention.key_size + attention.value_size
@@ -149,7 +158,7 @@ def _sequence_seconds(
     if job.style.kernels.passes == "heads":
         volume = width * (whole + keys)
         return passes * exchange_seconds(volume, layout.sequence, layout.tensor, cluster, speeds)
-    passes += _num_layers(job, layout, stage)
+    passes += num_layers
     speed = ring_speed(layout.sequence, layout.tensor, cluster, speeds)
     return passes * (layout.sequence - 1) * width * keys / speed
 

@@ -13,6 +13,7 @@ from fsft.recipes.planner.memory import (
     micro_batches_in_flight,
 )
 from fsft.recipes.planner.ranges import memory_range, time_range
+from fsft.recipes.planner.split import WORDS, units_per_stage
 from fsft.recipes.planner.stages import stage_activations, stage_parameters
 from fsft.recipes.planner.time import StepTime
 from fsft.recipes.units import format_count, format_gib
@@ -21,6 +22,8 @@ from fsft.recipes.units import format_count, format_gib
 def explain_memory(job: Job, layout: Layout, memory: Memory) -> Iterator[str]:
     """One line for each component of the fullest rank, and one for their sum at the peak."""
     style, peak = job.style, memory.peak
+    if layout.pipeline > 1:
+        yield stages_words(job, layout.pipeline)
     part = stage_parameters(job, layout.tensor, layout.pipeline, memory.stage)
     split = f" on 1 of {layout.tensor} tensor ranks" if layout.tensor > 1 else ""
     stage = f" of stage {memory.stage}" if layout.pipeline > 1 else ""
@@ -73,6 +76,19 @@ def explain_memory(job: Job, layout: Layout, memory: Memory) -> Iterator[str]:
         f"{format_gib(memory.host_loading)} while loading, "
         f"{format_gib(memory.host_converting)} to convert a checkpoint"
     )
+
+
+def stages_words(job: Job, stages: int) -> str:
+    """How many units each stage of a pipeline has, and why."""
+    sizes = units_per_stage(job.shape, stages, job.split, job.sequence_length, job.units)
+    even = {
+        "even": "even in number",
+        "cost": "even in arithmetic",
+        "measured": "even in arithmetic; measured when training starts",
+        "memory": "even in parameters",
+    }
+    why = even[job.split] if isinstance(job.split, str) else "as given"
+    return f"stages = {' + '.join(map(str, sizes))} {WORDS[job.units]} ({why})"
 
 
 def explain_time(job: Job, layout: Layout, time: StepTime, cluster: Cluster) -> Iterator[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.method import FULL, Method
-from fsft.recipes.planner.split import Split
+from fsft.recipes.planner.split import Split, Units
 from fsft.recipes.planner.style import FSFT, Style
 
 
@@ -38,6 +38,8 @@ class Job:
     """There is a fast disk on each machine to offload to."""
     split: Split = "even"
     """How layers are spread over the stages of a pipeline."""
+    units: Units = "layers"
+    """What these stages are made of."""
 
     num_patches: int = 0
     """Patches of images that the vision tower computes for one sequence."""

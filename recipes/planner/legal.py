@@ -6,7 +6,7 @@ from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.models.shape import Experts, Layer, ModelShape
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Layout
-from fsft.recipes.planner.split import Split, why_not_split
+from fsft.recipes.planner.split import Split, Units, why_not_split
 
 
 def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
@@ -57,7 +57,7 @@ def _divided_numbers(layer: Layer) -> Iterator[tuple[int, str]]:
 def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
     if layout.pipeline == 1:
         return None
-    if reason := why_no_stages(job.shape, job.split, layout.pipeline):
+    if reason := why_no_stages(job.shape, job.split, layout.pipeline, job.units):
         return reason
     if layout.zero != 1:
         return "a pipeline runs with ZeRO 1"
@@ -66,13 +66,30 @@ def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
     return None
 
 
-def why_no_stages(shape: ModelShape, split: Split, stages: int) -> str | None:
+def why_no_stages(
+    shape: ModelShape, split: Split, stages: int, units: Units = "layers"
+) -> str | None:
     """One clause on why a model's layers cannot be spread over several stages."""
     if shape.vision:
         return "a model that sees cannot be spread over stages"
     if "pipeline" not in shape.splits:
         return f"{shape.architecture} has no pipeline plan"
-    return why_not_split(split, stages, shape.stack.num_layers)
+    return why_no_halves(shape, units) or why_not_split(
+        split, stages, shape.stack.num_layers, units
+    )
+
+
+def why_no_halves(shape: ModelShape, units: Units) -> str | None:
+    """One clause on why no stage can end within a layer, where one may."""
+    for layer, _ in shape.stack.layers if units == "halves" else ():
+        if layer.parallel:
+            return (
+                f"attention and feed-forward of {shape.architecture} read the same, and no stage "
+                "can end between them"
+            )
+        if layer.cross_attention:
+            return f"layers of {shape.architecture} are made of more than two blocks"
+    return None
 
 
 def _why_not_sequence(job: Job, layout: Layout) -> str | None:

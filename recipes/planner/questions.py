@@ -68,6 +68,7 @@ def job_of(recipe: Recipe, shape: ModelShape, cluster: Cluster) -> Job:
         checkpoint_every=None if recipe.checkpoint.every == "epoch" else recipe.checkpoint.every,
         has_nvme=recipe.parallel.offload_path is not None,
         split=split_of(recipe.parallel),
+        units=recipe.parallel.pipeline_units,
     )
 
 

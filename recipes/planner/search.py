@@ -11,6 +11,7 @@ from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
 from fsft.recipes.planner.legal import why_illegal, why_not_offload
 from fsft.recipes.planner.memory import Memory, plan_memory
+from fsft.recipes.planner.split import units_per_layer
 from fsft.recipes.planner.time import StepTime, plan_time
 
 TIME_STEP = 0.02
@@ -86,7 +87,7 @@ def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -
 def _geometries(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> Iterator[Layout]:
     """Ways to spread a model over all devices, with the ZeRO stages that go with each."""
     devices = cluster.num_devices
-    longest = job.shape.stack.num_layers
+    longest = job.shape.stack.num_layers * units_per_layer(job.units)
     sequences = _choices(fixed, "sequence", (1, 2, 4, 8, 16))
     if job.sequence_length < LONG_SEQUENCE:
         sequences = sequences[:1]

@@ -8,31 +8,45 @@ from typing import Literal
 
 from fsft.recipes.models.shape import Layer, ModelShape
 
-Split = Literal["even", "cost", "memory"] | tuple[int, ...]
-"""By number of layers, by arithmetic, by parameters, or the layers of each stage."""
+Split = Literal["even", "cost", "measured", "memory"] | tuple[int, ...]
+"""By number of units, arithmetic, measured time or parameters, or the units of each stage."""
+Units = Literal["layers", "halves"]
+"""What stages are made of: halves are the attention of a layer, and its feed-forward block."""
 
 
 @lru_cache(maxsize=1024)
-def layers_per_stage(
-    shape: ModelShape, stages: int, split: Split, sequence_length: int
+def units_per_stage(
+    shape: ModelShape, stages: int, split: Split, sequence_length: int, units: Units = "layers"
 ) -> tuple[int, ...]:
-    """The number of layers of each stage, at least one, first to last.
+    """The number of units of each stage, at least one, first to last.
 
     The dearest stage is as cheap as can be, and then stages are as alike as can be. "cost" counts
-    FLOPs of a token, of which the output projection has its part; "memory" counts parameters, those
-    of the embedding and of the head too. There are at least as many layers as stages.
+    FLOPs of a token, of which the output projection has its part, and so does "measured", as long
+    as nothing is; "memory" counts parameters, those of the embedding and of the head too. There are
+    at least as many units as stages.
     """
     if not isinstance(split, str):
         return split
-    layers = shape.stack.per_layer()
+    parts = parts_of(shape, units)
     if split == "even":
-        return _balanced([1.0] * len(layers), stages)
+        return balanced([1.0] * len(parts), stages)
     head = shape.num_head_parameters + (shape.num_embedding_parameters if shape.tied else 0)
     if split == "memory":
-        each = [float(layer.num_parameters) for layer in layers]
-        return _balanced(each, stages, float(shape.num_embedding_parameters), float(head))
-    each = [layer_flops(layer, sequence_length) for layer in layers]
-    return _balanced(each, stages, last=2.0 * shape.hidden * shape.vocab_size)
+        each = [float(part.num_parameters) for part in parts]
+        return balanced(each, stages, float(shape.num_embedding_parameters), float(head))
+    each = [layer_flops(part, sequence_length) for part in parts]
+    return balanced(each, stages, last=2.0 * shape.hidden * shape.vocab_size)
+
+
+def parts_of(shape: ModelShape, units: Units) -> tuple[Layer, ...]:
+    """The units of a model from first to last: its layers, or two halves of each."""
+    layers = shape.stack.per_layer()
+    return layers if units == "layers" else tuple(half for each in layers for half in each.halves)
+
+
+def units_per_layer(units: Units) -> int:
+    """How many units a layer has."""
+    return 1 if units == "layers" else 2
 
 
 def layer_flops(layer: Layer, length: int) -> float:
@@ -43,20 +57,27 @@ def layer_flops(layer: Layer, length: int) -> float:
     return 2.0 * layer.num_matmul_parameters + widths * seen
 
 
-def why_not_split(split: Split, stages: int, num_layers: int) -> str | None:
+def why_not_split(
+    split: Split, stages: int, num_layers: int, units: Units = "layers"
+) -> str | None:
     """One clause on why layers cannot be spread so over several stages; None where they can."""
-    if num_layers < stages:
-        return f"{num_layers} layers are fewer than {stages} stages"
+    number = num_layers * units_per_layer(units)
+    if number < stages:
+        return f"{number} {WORDS[units]} are fewer than {stages} stages"
     if isinstance(split, str):
         return None
     if len(split) != stages:
         return f"pipeline_split names {len(split)} stages, not {stages}"
-    if sum(split) != num_layers:
-        return f"pipeline_split names {sum(split)} layers, and the model has {num_layers}"
+    if sum(split) != number:
+        return f"pipeline_split names {sum(split)} {WORDS[units]}, and the model has {number}"
     return None
 
 
-def _balanced(
+WORDS: dict[Units, str] = {"layers": "layers", "halves": "halves of layers"}
+"""Units, for people."""
+
+
+def balanced(
     costs: Sequence[float], stages: int, first: float = 0.0, last: float = 0.0
 ) -> tuple[int, ...]:
     """Items of each stage; `first` and `last` are what these two cost besides.

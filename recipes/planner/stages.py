@@ -19,7 +19,7 @@ from fsft.recipes.planner.activations import (
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout
 from fsft.recipes.planner.method import Method
-from fsft.recipes.planner.split import layers_per_stage
+from fsft.recipes.planner.split import units_per_layer, units_per_stage
 
 SUMMED = frozenset({"o", "down"})
 """Matrices whose inputs are divided over tensor parallel ranks, not their outputs."""
@@ -210,7 +210,9 @@ def largest_linear(job: Job) -> float:
 
 def _placed(job: Job, pipeline: int, stage: int) -> Iterator[tuple[Layer, int, int]]:
     """The layers of a stage: equal ones together, the place of the first of them, their number."""
-    place = _ends_of_stage(job, pipeline, stage)[0] if pipeline > 1 else 0
+    place = 0
+    if pipeline > 1:
+        place = _ends_of_stage(job, pipeline, stage)[0] // units_per_layer(job.units)
     for layer, count in layers_of_stage(job, pipeline, stage):
         yield layer, place, count
         place += count
@@ -223,18 +225,26 @@ def _checkpointed(first: int, count: int, every: int) -> int:
 
 @lru_cache(maxsize=4096)
 def layers_of_stage(job: Job, pipeline: int, stage: int) -> tuple[tuple[Layer, int], ...]:
-    """The layers of a stage, equal ones together."""
+    """The layers of a stage, equal ones together; the first and the last may be half of one."""
     stack = job.shape.stack
     if pipeline == 1:
         return stack.layers
+    size = units_per_layer(job.units)
     first, end = _ends_of_stage(job, pipeline, stage)
     found: list[tuple[Layer, int]] = []
     position = 0
     for layer, count in stack.layers:
-        overlap = min(end, position + count) - max(first, position)
-        if overlap > 0:
-            found.append((layer, overlap))
-        position += count
+        start, stop = max(first, position), min(end, position + count * size)
+        position += count * size
+        if start >= stop:
+            continue
+        if start % size:
+            found.append((layer.halves[1], 1))
+            start += 1
+        if whole := (stop - start) // size:
+            found.append((layer, whole))
+        if (stop - start) % size:
+            found.append((layer.halves[0], 1))
     return tuple(found)
 
 
@@ -254,8 +264,8 @@ def stages_apart(job: Job, pipeline: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _ends_of_stage(job: Job, pipeline: int, stage: int) -> tuple[int, int]:
-    """Its first layer, and one past its last."""
-    sizes = layers_per_stage(job.shape, pipeline, job.split, job.sequence_length)
+    """Its first unit, and one past its last."""
+    sizes = units_per_stage(job.shape, pipeline, job.split, job.sequence_length, job.units)
     first = sum(sizes[:stage])
     return first, first + sizes[stage]
 
@@ -280,7 +290,7 @@ def _outside(shape: ModelShape, tensor: int, pipeline: int, stage: int) -> float
 
 def _share_of_last(job: Job, num_trained: int, pipeline: int, stage: int) -> float:
     first, end = _ends_of_stage(job, pipeline, stage)
-    untrained = job.shape.stack.num_layers - num_trained
+    untrained = (job.shape.stack.num_layers - num_trained) * units_per_layer(job.units)
     return max(0, end - max(first, untrained)) / max(1, end - first)
 
 

@@ -144,8 +144,9 @@ def _add_layer(
     moved = _layer_traffic(layer, style, tensor, split)
     work.elementwise += count * share * moved
     work.kernels += count * _launches(layer, style)
-    work.modules += count * MODULES_PER_LAYER
-    work.layers += count
+    size = 0.5 if layer.is_half else 1.0
+    work.modules += count * size * MODULES_PER_LAYER
+    work.layers += count * size
 
 
 @lru_cache(maxsize=4096)
@@ -178,7 +179,7 @@ def _tensors_of(layer: Layer, job: Job, expert: int) -> float:
 
 def _launches(layer: Layer, style: Style) -> float:
     modules = style.kernels.host
-    launches = KERNELS_PER_LAYER[modules]
+    launches = KERNELS_PER_LAYER[modules] * (0.5 if layer.is_half else 1.0)
     if layer.attention.latent:
         launches += KERNELS_PER_LATENT[modules]
     if isinstance(layer.feed_forward, Experts):

@@ -1,7 +1,7 @@
 """Saving checkpoints, by DeepSpeed, and loading them."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,13 +31,12 @@ from fsft.runtime.train.publish import (
     remove_remains,
     writing_name,
 )
+from fsft.runtime.train.stages import Stages
 from fsft.runtime.train.universal import load_universal, parameter_names, to_universal
 from fsft.runtime.train.whole_experts import PARAMETER_NAMES, SPREAD_NAMES
 
 
-def layout_mark(
-    model: Any, recipe: Recipe, *, global_batch: int, stage_layers: Sequence[int]
-) -> CheckpointMark:
+def layout_mark(model: Any, recipe: Recipe, *, global_batch: int, stages: Stages) -> CheckpointMark:
     """What a run's checkpoints have in common; `model`: whole, before any process has its share."""
     parallel = recipe.parallel.settled
     return CheckpointMark(
@@ -49,7 +48,8 @@ def layout_mark(
         tensor=parallel.tensor,
         pipeline=parallel.pipeline,
         expert=parallel.expert,
-        stage_layers=list(stage_layers),
+        stage_layers=list(stages.sizes),
+        is_measured=stages.is_measured,
     )
 
 

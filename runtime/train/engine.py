@@ -1,7 +1,6 @@
 """The DeepSpeed engine for a recipe."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from fsft.runtime.train.offload import offload_settings
 from fsft.runtime.train.optimizer import make_optimizer, schedule_maker
 from fsft.runtime.train.pipeline import Pipeline, save_as_whole
 from fsft.runtime.train.shares import divide
+from fsft.runtime.train.stages import NO_STAGES, Stages
 
 
 def make_engine(
@@ -27,21 +27,21 @@ def make_engine(
     mesh: Mesh,
     total_steps: int,
     *,
-    stage_layers: Sequence[int] = (),
+    stages: Stages = NO_STAGES,
     load_universal: bool = False,
     nvme: Path | None = None,
 ) -> Any:
     """The model, its optimizer and schedule, spread over all processes.
 
     `model`: this rank's share of each weight, where the recipe divides them.
-    `stage_layers`: the number of layers of each stage, where there is a pipeline.
+    `stages`: what each stage has, where there is a pipeline.
     `load_universal`: the checkpoint to come was saved in another layout, and is converted.
     `nvme`: the folder for what goes to NVMe.
     """
     import deepspeed
 
     settled = recipe.parallel.settled
-    if not stage_layers:
+    if not stages:
         compute_loss_at_head(model)
     apply_checkpointing(
         model,
@@ -51,8 +51,8 @@ def make_engine(
     )
     if recipe.model.compile:
         compile_layers(model)
-    if stage_layers:
-        model = Pipeline(model, stage_layers, mesh)
+    if stages:
+        model = Pipeline(model, stages, mesh)
     initialize = deepspeed.initialize
     if settled.expert > 1:
         from fsft.runtime.train.expert_engine import initialize
@@ -71,11 +71,11 @@ def make_engine(
         lr_scheduler=schedule_maker(recipe.optimizer, total_steps),
         config=config,
         dist_init_required=False,
-        mpu=None if stage_layers else ModelParallelUnit(mesh),
+        mpu=None if stages else ModelParallelUnit(mesh),
     )
     if _is_plain(recipe) and recipe.model.dtype == "bfloat16":
         _forget_first_step(engine.optimizer)
-    if stage_layers:
+    if stages:
         save_as_whole(engine)
     return engine
 

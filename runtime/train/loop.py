@@ -9,7 +9,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from fsft.recipes.events import CheckpointSaved, Step, TrainFinished, TrainStarted, Warned
+from fsft.recipes.events import (
+    CheckpointSaved,
+    StagesMeasured,
+    Step,
+    TrainFinished,
+    TrainStarted,
+    Warned,
+)
 from fsft.recipes.planner.flops import training_flops
 from fsft.recipes.problems import RunFailed
 from fsft.recipes.schema import Recipe
@@ -35,8 +42,9 @@ from fsft.runtime.train.model import (
     num_matmul_parameters,
 )
 from fsft.runtime.train.offload import clear, nvme_folder
-from fsft.runtime.train.pipeline import PipelineSteps, stage_layers
+from fsft.runtime.train.pipeline import PipelineSteps
 from fsft.runtime.train.sequence import SequenceParallel
+from fsft.runtime.train.stages import Stages, plan_stages
 from fsft.runtime.train.steps import Steps
 from fsft.runtime.train.stop import StopRequest
 from fsft.runtime.train.tensor import divide
@@ -76,7 +84,6 @@ class Trainer:
         if one_row or self.recipe.data.packing:
             require_apart(model, packing=self.recipe.data.packing)
         num_rows = 1 if one_row else parallel.micro_batch
-        self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.batches = BatchMaker(
             model,
             tokenizer,
@@ -84,16 +91,17 @@ class Trainer:
             one_row=one_row,
             always_sees=self.rows.images.any,
         )
+        latest = latest_checkpoint(run.checkpoints)
+        stages = plan_stages(self.recipe, model, latest, self._sample)
+        self._tell_stages(stages)
+        self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_layer_parameters, self.num_head_parameters = num_matmul_parameters(model)
         text = model.config.get_text_config()
         self.num_layers = text.num_hidden_layers
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self.attention_width = head_dim * text.num_attention_heads
-        stages = stage_layers(self.recipe, model.config)
-        mark = layout_mark(
-            model, self.recipe, global_batch=self.plan.global_batch, stage_layers=stages
-        )
+        mark = layout_mark(model, self.recipe, global_batch=self.plan.global_batch, stages=stages)
         divide(model, self.mesh.tensor)
         self.nvme = nvme_folder(self.recipe.parallel, run.path.name)
         clear(self.nvme)
@@ -102,8 +110,8 @@ class Trainer:
             self.recipe,
             self.mesh,
             self.total_steps,
-            stage_layers=stages,
-            load_universal=needs_conversion(latest_checkpoint(run.checkpoints), mark),
+            stages=stages,
+            load_universal=needs_conversion(latest, mark),
             nvme=self.nvme,
         )
         self._tell_damage()
@@ -201,6 +209,11 @@ class Trainer:
             for rows in self.plan.micro_batches(step, self.mesh.replica.rank)
         ]
 
+    def _sample(self) -> Batch:
+        """The micro batch of the first step that is in the middle by length."""
+        each = self.plan.micro_batches(1, self.mesh.replica.rank)
+        return self.batches.collated([self.rows[int(i)] for i in each[len(each) // 2]])
+
     def _totals(self, batches: Sequence[Batch]) -> _Totals:
         own = [
             (b.num_labels, b.num_tokens, b.input_ids.numel(), b.sum_squared_lengths)
@@ -250,6 +263,18 @@ class Trainer:
         )
         waited.set_result(time.perf_counter() - start)
         return step
+
+    def _tell_stages(self, stages: Stages) -> None:
+        if self.events and stages.times:
+            self.events.write(
+                StagesMeasured(
+                    units=stages.units,
+                    seconds=list(stages.times.units),
+                    embedding_seconds=stages.times.embedding,
+                    head_seconds=stages.times.head,
+                    stages=list(stages.sizes),
+                )
+            )
 
     def _tell_damage(self) -> None:
         latest = latest_checkpoint(self.run.checkpoints)

@@ -50,7 +50,9 @@ class CheckpointMark:
     expert: int = 1
     """Ranks that divide the experts of a layer."""
     stage_layers: list[int] = field(default_factory=list)
-    """The layers of each stage, where there is a pipeline."""
+    """The layers of each stage, or the halves of layers, where there is a pipeline."""
+    is_measured: bool = False
+    """These follow from times that were measured when training began."""
     files: dict[str, int] = field(default_factory=dict)
     """The bytes of each file."""
     weights_only: bool = False

@@ -18,30 +18,11 @@ from deepspeed.pipe import PipelineModule
 from deepspeed.runtime.engine import DeepSpeedEngine
 from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 
-from fsft.recipes.models.from_config import read_shape
-from fsft.recipes.planner.questions import split_of
-from fsft.recipes.planner.split import layers_per_stage, why_not_split
-from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import Recipe
 from fsft.runtime.train.batches import Batch
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.pipeline_stage import Stage, head_loss
+from fsft.runtime.train.stages import Stages
 from fsft.runtime.train.steps import Taken
-
-
-def stage_layers(recipe: Recipe, config: Any) -> tuple[int, ...]:
-    """The number of layers of each stage, as the planner has it; none without a pipeline.
-
-    `config`: of the transformers model. Raises Refused where its layers cannot be spread so.
-    """
-    stages, split = recipe.parallel.settled.pipeline, split_of(recipe.parallel)
-    if stages == 1:
-        return ()
-    num_layers = config.get_text_config().num_hidden_layers
-    if reason := why_not_split(split, stages, num_layers):
-        raise Refused(Problem(key="parallel.pipeline_split", reason=f"{reason}."))
-    shape = read_shape(config.to_dict())
-    return layers_per_stage(shape, stages, split, recipe.data.sequence_length)
 
 
 class Pipeline(PipelineModule):
@@ -50,13 +31,12 @@ class Pipeline(PipelineModule):
     So names in checkpoints are those of the model, and say nothing of stages.
     """
 
-    def __init__(self, model: Any, num_layers: Sequence[int], mesh: Mesh) -> None:
-        """`model`: whole, and changed. `num_layers`: the layers of each stage."""
+    def __init__(self, model: Any, stages: Stages, mesh: Mesh) -> None:
+        """`model`: whole, and changed."""
         axis = mesh.pipeline
-        start = sum(num_layers[: axis.rank])
         stage = Stage(
             model,
-            range(start, start + num_layers[axis.rank]),
+            partial(stages.take, stage=axis.rank),
             is_first=axis.rank == 0,
             is_last=axis.rank == axis.size - 1,
         )

@@ -6,6 +6,7 @@ pipeline. What belongs to other stages passes on what it is given, as in transfo
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,16 +18,26 @@ from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.head_probe import BareOutput
 from fsft.runtime.train.loss import loss_at
 
+TakeLayers = Callable[[torch.nn.ModuleList, Callable[[], torch.nn.Module]], None]
+"""Puts what passes on, which the second makes, in the place of the layers of other stages."""
+
 
 class Stage(torch.nn.Module):
     """Some layers of a model; the first stage has its embedding, the last its norm and its head."""
 
-    def __init__(self, model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
-        """`model`: whole, and changed; all but `layers` is taken out of it."""
+    def __init__(
+        self,
+        model: Any,
+        take_layers: TakeLayers,
+        *,
+        is_first: bool,
+        is_last: bool,
+    ) -> None:
+        """`model`: whole, and changed."""
         super().__init__()
         self.is_first, self.is_last = is_first, is_last
         self.is_tied = is_tied(model)
-        _keep(model, layers, is_first=is_first, is_last=is_last)
+        _keep(model, take_layers, is_first=is_first, is_last=is_last)
         self.model = model
 
     def forward(self, inputs: tuple[torch.Tensor, torch.Tensor]) -> Any:
@@ -86,7 +97,13 @@ class _Given(torch.nn.Module):
         return BareOutput(input_ids)
 
 
-def _keep(model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
+def _keep(
+    model: Any,
+    take_layers: TakeLayers,
+    *,
+    is_first: bool,
+    is_last: bool,
+) -> None:
     """Put what passes on in place of all that the model's plan gives to other stages.
 
     Where embedding and head share their weights, the first and the last stage have both modules.
@@ -96,28 +113,27 @@ def _keep(model: Any, layers: range, *, is_first: bool, is_last: bool) -> None:
     kept = {model.get_input_embeddings()} if is_end and is_tied(model) else set()
     here = dict(base.named_modules())
     is_here = is_first
-    for name, passed_on in _order_of(model).items():
+    for name, passed_on in order_of(model).items():
         # A model may do without a norm, or a projection.
         module = here.get(name)
         if isinstance(module, torch.nn.ModuleList):
-            for index in set(range(len(module))) - set(layers):
-                module[index] = _PassOn(passed_on)
+            take_layers(module, partial(PassOn, passed_on))
             is_here = is_last
         elif module is not None and not is_here and module not in kept:
-            base.set_submodule(name, _PassOn(passed_on))
+            base.set_submodule(name, PassOn(passed_on))
     if not is_last and not kept:
         names = {module: name for name, module in model.named_modules()}
-        model.set_submodule(names[head], _PassOn("input"))
+        model.set_submodule(names[head], PassOn("input"))
 
 
-def _order_of(model: Any) -> Mapping[str, PassedOn]:
+def order_of(model: Any) -> Mapping[str, PassedOn]:
     """The modules of the base model in the order in which they compute."""
     if own := plan_of(model.config.to_dict()):
         return own.pipeline
     return dict.fromkeys(model.base_model.config.base_model_pp_plan, "input")
 
 
-class _PassOn(PipelineIdentityLayer):
+class PassOn(PipelineIdentityLayer):
     """What is given goes on as it is, for what another stage has computed or will compute."""
 
     def __init__(self, passed_on: PassedOn) -> None:

@@ -29,6 +29,18 @@ FALCON = 'model.config={ model_type = "falcon", vocab_size = 320 }'
             ("parallel.pipeline_split=[1, 2]",),
             ["pipeline_split names 3 layers, and the model has 2."],
         ),
+        (('parallel.pipeline_units="halves"', "parallel.pipeline_split=[1, 3]"), []),
+        (
+            ('parallel.pipeline_units="halves"', "parallel.pipeline_split=[1, 1]"),
+            ["pipeline_split names 2 halves of layers, and the model has 4."],
+        ),
+        (
+            ('parallel.pipeline_units="halves"', 'model.config.model_type="phi"'),
+            [
+                "attention and feed-forward of phi read the same, and no stage can end between "
+                "them.",
+            ],
+        ),
         ((FALCON,), ["falcon has no pipeline plan."]),
         (
             ("model.config.output_router_logits=true", "parallel.zero=3"),

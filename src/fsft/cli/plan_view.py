@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fsft.recipes.planner.classical import classical_of, differences
 from fsft.recipes.planner.cost import plan_cost
-from fsft.recipes.planner.explain import explain_memory, explain_time
+from fsft.recipes.planner.explain import explain_memory, explain_time, stages_words
 from fsft.recipes.planner.plan import Plan
 from fsft.recipes.planner.ranges import memory_range, time_range
 from fsft.recipes.planner.search import Candidate
@@ -173,6 +173,8 @@ def _footnotes(plan: Plan) -> Iterator[str]:
     }
     for name, reason in list(nearest.items())[:SHOWN_REASONS]:
         yield f"  {name}: {reason}"
+    if plan.best and plan.best.layout.pipeline > 1:
+        yield stages_words(plan.job, plan.best.layout.pipeline)
     for warning in plan.warnings:
         yield f"warning: {warning}"
     for assumption in plan.assumptions:

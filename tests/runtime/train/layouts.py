@@ -18,6 +18,8 @@ class Layout:
     sequence: int = 1
     expert: int = 1
     micro_batch: int = 2
+    halves: tuple[int, ...] = ()
+    """Of layers, in each stage; none where stages are made of whole layers."""
 
     @property
     def num_processes(self) -> int:
@@ -35,6 +37,8 @@ class Layout:
             "DP": self.data,
         }
         parts = [f"{short} {degree}" for short, degree in degrees.items() if degree > 1]
+        if self.halves:
+            parts.append(f"{' + '.join(map(str, self.halves))} half layers")
         return ", ".join([f"ZeRO {self.zero}", *parts])
 
     @property
@@ -48,8 +52,16 @@ class Layout:
             f"parallel.pipeline={self.pipeline}",
             f"parallel.sequence={self.sequence}",
             f"parallel.expert={self.expert}",
+            *self._halves,
             f"hardware.devices_per_node={self.num_processes}",
         )
+
+    @property
+    def _halves(self) -> tuple[str, ...]:
+        if not self.halves:
+            return ()
+        split = f"parallel.pipeline_split={list(self.halves)}"
+        return ('parallel.pipeline_units="halves"', split)
 
 
 ALONE = Layout(zero=0, micro_batch=4)
@@ -71,6 +83,11 @@ LAYOUTS = (
     Layout(1, pipeline=2, sequence=2),
     Layout(1, pipeline=2, tensor=2),
     Layout(1, pipeline=2, tensor=2, sequence=2),
+    Layout(1, pipeline=2, halves=(1, 3)),
+    Layout(1, pipeline=4, halves=(1, 1, 1, 1)),
+    Layout(1, pipeline=2, tensor=2, halves=(3, 1)),
+    Layout(1, pipeline=2, sequence=2, halves=(3, 1)),
+    Layout(1, pipeline=2, data=2, halves=(1, 3)),
     *(Layout(zero, data=2, expert=2) for zero in range(3)),
     *(Layout(zero, data=4, expert=2) for zero in range(3)),
     Layout(1, data=4, expert=4),

@@ -17,6 +17,7 @@ FAST = {
     (Layout(1, sequence=2), Subject("llama", "packed", "float32")),
     (Layout(1, tensor=2), Subject("llama", "packed", "float32")),
     (Layout(1, pipeline=2), Subject("llama", "packed", "float32")),
+    (Layout(1, pipeline=2, halves=(1, 3)), Subject("llama", "packed", "float32")),
     (Layout(2, data=2, expert=2), Subject("qwen2_moe", "packed", "float32")),
 }
 

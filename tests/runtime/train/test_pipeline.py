@@ -8,6 +8,7 @@ import torch
 from fsft.runtime.train.marks import latest_checkpoint
 from tests.runtime.train.deviations import BOUNDS, deviations
 from tests.runtime.train.layouts import ALONE, BLOOM, GPT2, OPT, Layout
+from tests.runtime.train.layouts import MODELS as MATRIX_MODELS
 from tests.runtime.train.training import (
     assert_same_training,
     prepared,
@@ -78,6 +79,32 @@ def test_stages_may_have_any_number_of_layers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        (*MODELS["a cap on logits"],),
+        (*MODELS["dropout's place in the plan"], "model.config.use_parallel_residual=false"),
+        (*MATRIX_MODELS["qwen2_moe"], "model.config.num_hidden_layers=3"),
+    ],
+    ids=["four norms a layer", "biases", "experts"],
+)
+@pytest.mark.parametrize("stages", [2, 4])
+def test_a_stage_may_end_between_attention_and_feed_forward(
+    tmp_path: Path, model: tuple[str, ...], stages: int
+) -> None:
+    same = ("model.config.num_hidden_layers=3", CLIPPED, *model)
+    halves = {2: (3, 3), 4: (1, 2, 2, 1)}[stages]
+    whole = trained(tmp_path / "whole", *ALONE.overrides, *same, num_processes=1)
+    layout = Layout(1, pipeline=stages, halves=halves)
+    spread = trained(tmp_path / "spread", *layout.overrides, *same, num_processes=stages)
+    found = deviations(whole, spread)
+    assert found.within(BOUNDS["float32"]), found
+    mark = latest_checkpoint(spread.checkpoints)
+    assert mark is not None
+    assert mark.stage_layers == list(halves)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", ["selective", "full"])
 def test_stages_that_compute_activations_again_change_nothing(
     tmp_path: Path, checkpointing: str
@@ -88,6 +115,7 @@ def test_stages_that_compute_activations_again_change_nothing(
     assert_same_training(steps_in(kept.path), steps_in(computed.path), tolerance=1e-6)
 
 
+HALVES = Layout(1, pipeline=2, halves=(3, 3))
 ALONE_WITH_ZERO = Layout(1)
 REPLICAS = Layout(3, data=2)
 OTHER_STAGES = ("parallel.pipeline_split=[2, 1]",)
@@ -109,6 +137,12 @@ OTHER_STAGES = ("parallel.pipeline_split=[2, 1]",)
         pytest.param(ALONE, Layout(1, pipeline=2, tensor=2), (), marks=SLOW),
         pytest.param(STAGES, Layout(1, pipeline=2, data=2), (), marks=SLOW),
         pytest.param(Layout(1, pipeline=2, data=2), STAGES, OTHER_STAGES, marks=SLOW),
+        pytest.param(HALVES, STAGES, (), marks=SLOW),
+        pytest.param(STAGES, HALVES, (), marks=SLOW),
+        pytest.param(HALVES, ALONE, (), marks=SLOW),
+        pytest.param(ALONE, HALVES, (), marks=SLOW),
+        pytest.param(HALVES, Layout(1, tensor=2), (), marks=SLOW),
+        pytest.param(HALVES, Layout(1, pipeline=4, halves=(1, 2, 2, 1)), (), marks=SLOW),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
