@@ -144,11 +144,15 @@ def fixed_by(parallel: Parallel) -> dict[str, Any]:
     return fixed
 
 
+def parallel_of(layout: Layout) -> dict[str, Any]:
+    """What [parallel] has to say for `layout`."""
+    return {key: getattr(layout, field) for key, field in _KEYS.items()}
+
+
 def settle(recipe: Recipe, layout: Layout) -> Recipe:
     """The recipe with every "auto" of [parallel] answered by `layout`."""
-    answers: dict[str, Any] = {
-        key: getattr(layout, _KEYS[key]) for key in recipe.parallel.open_keys
-    }
+    wanted = parallel_of(layout)
+    answers: dict[str, Any] = {key: wanted[key] for key in recipe.parallel.open_keys}
     if answers.get("activation_checkpointing") == "none":
         answers |= {"activation_checkpointing_every": 1, "activation_offload": False}
     parallel = recipe.parallel.model_copy(update=answers)
@@ -159,8 +163,8 @@ def overrides_to(layout: Layout, parallel: Parallel) -> list[str]:
     """What turns a recipe's [parallel] into `layout`, each as --set takes it."""
     return [
         f"parallel.{key}={value}"
-        for key, field in _KEYS.items()
-        if (value := getattr(layout, field)) != getattr(parallel, key)
+        for key, value in parallel_of(layout).items()
+        if value != getattr(parallel, key)
     ]
 
 
