@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
@@ -92,7 +93,8 @@ def _attention(job: Job) -> str:
 
 
 def _global_batch(cluster: Cluster, fixed: Mapping[str, Any]) -> int:
-    replicas = cluster.num_devices
+    together = prod(fixed.get(degree, 1) for degree in ("tensor", "pipeline", "sequence"))
+    replicas = max(1, cluster.num_devices // together)
     micro_batch = fixed.get("micro_batch", 1)
     accumulation = fixed.get("gradient_accumulation")
     if accumulation:

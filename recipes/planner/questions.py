@@ -139,9 +139,15 @@ def fixed_by(parallel: Parallel) -> dict[str, Any]:
         # With a global batch the accumulation follows from the micro batch.
         if value != "auto" and not (key == "gradient_accumulation" and parallel.global_batch):
             fixed[field] = value
-    fixed["checkpointed_every"] = parallel.activation_checkpointing_every
-    fixed["offload_activations"] = "cpu" if parallel.activation_offload else "none"
-    return fixed
+    return fixed | always_fixed_by(parallel)
+
+
+def always_fixed_by(parallel: Parallel) -> dict[str, Any]:
+    """The fields of Layout that the recipe decides whatever is left to the planner."""
+    return {
+        "checkpointed_every": parallel.activation_checkpointing_every,
+        "offload_activations": "cpu" if parallel.activation_offload else "none",
+    }
 
 
 def parallel_of(layout: Layout) -> dict[str, Any]:
@@ -156,6 +162,12 @@ def settle(recipe: Recipe, layout: Layout) -> Recipe:
     if answers.get("activation_checkpointing") == "none":
         answers |= {"activation_checkpointing_every": 1, "activation_offload": False}
     parallel = recipe.parallel.model_copy(update=answers)
+    return recipe.model_copy(update={"parallel": parallel})
+
+
+def left_open(recipe: Recipe) -> Recipe:
+    """The recipe with the whole layout left to the planner."""
+    parallel = recipe.parallel.model_copy(update=dict.fromkeys(_KEYS, "auto"))
     return recipe.model_copy(update={"parallel": parallel})
 
 
