@@ -18,11 +18,11 @@ _USES_LIBAIO = "#include <libaio.h>\nint main() { io_context_t c = 0; return io_
 def offload_problems(parallel: Parallel) -> Iterator[Problem]:
     """Why states cannot be offloaded as the recipe says: its own contradictions, missing programs.
 
-    What is left to the planner is legal, and needs the same programs.
+    What is left to the planner is no problem yet.
     """
     keys = ("offload_optimizer", "offload_weights")
     optimizer, weights = (getattr(parallel, key) for key in keys)
-    if optimizer == "none" and weights == "none":
+    if {optimizer, weights} <= {"none", "auto"}:
         return
     layout = Layout(
         zero=3 if parallel.zero == "auto" else parallel.zero,

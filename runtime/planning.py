@@ -10,7 +10,6 @@ from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.expert_problems import expert_problems
 from fsft.recipes.planner.fit import why_not
-from fsft.recipes.planner.legal import why_illegal
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
 from fsft.recipes.planner.questions import (
@@ -24,7 +23,8 @@ from fsft.recipes.planner.questions import (
 )
 from fsft.recipes.planner.ranges import memory_range
 from fsft.recipes.planner.remedies import find_remedies
-from fsft.recipes.planner.search import Candidate, search
+from fsft.recipes.planner.search import Candidate, Rank, search
+from fsft.recipes.planner.smallest import smallest
 from fsft.recipes.problems import Problem, RecipeError, Refused
 from fsft.recipes.schema import Recipe
 from fsft.recipes.units import format_gib
@@ -71,14 +71,13 @@ def planned(recipe: Recipe) -> Planned:
     if not recipe.parallel.open_keys:
         _checked(recipe, devices.num_processes)
     cluster = _cluster(recipe, devices)
-    fixed = fixed_by(recipe.parallel) | ({"sequence": 1} if shape.vision else {})
-    plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed)
+    plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed_by(recipe.parallel))
     best = plan.best or _smallest(plan)
-    return Planned(
-        _checked(settle(recipe, best.layout), devices.num_processes),
-        _expected(plan, best),
-        None if plan.best else _too_large(plan, best),
-    )
+    settled = _checked(settle(recipe, best.layout), devices.num_processes)
+    if plan.best and (problems := list(offload_problems(settled.parallel))):
+        raise Refused(*problems)
+    trouble = None if plan.best else _too_large(plan, best)
+    return Planned(settled, _expected(plan, best), trouble)
 
 
 def smaller_layout(recipe: Recipe) -> str:
@@ -96,11 +95,10 @@ def smaller_layout(recipe: Recipe) -> str:
     # What it was planned to need is more than there is.
     room = min(cluster.accelerator.memory, failed.memory.device_total)
     smaller = replace(cluster, accelerator=cluster.accelerator.with_memory(room))
-    fixed = {"sequence": 1} if shape.vision else {}
     job = replace(job, global_batch=failed.layout.global_batch)
-    found = search(job, smaller, fixed).best
+    found = search(job, smaller).best
     if found is None or found.fits != "yes":
-        remedies = find_remedies(job, smaller, fixed)
+        remedies = find_remedies(job, smaller, {})
         return f"What the planner finds: {remedies[0].change}." if remedies else ""
     changes = " ".join(f"--set {change}" for change in overrides_to(found.layout, recipe.parallel))
     sizes = (found.memory.device_total, failed.memory.device_total)
@@ -124,9 +122,9 @@ def _shape(recipe: Recipe) -> ModelShape:
 
 def _smallest(plan: Plan) -> Candidate:
     """The layout that is rejected for the least memory; raises Refused where none is legal."""
-    rejected = plan.search.rejected
-    legal = [r.layout for r in rejected if not why_illegal(plan.job, r.layout, plan.cluster)]
-    if not legal:
+    found = smallest(plan)
+    if found is None:
+        rejected = plan.search.rejected
         reason = rejected[0].reason if rejected else "the batch cannot be divided"
         raise Refused(
             Problem(
@@ -135,16 +133,12 @@ def _smallest(plan: Plan) -> Candidate:
                 example="other numbers in [parallel], or auto",
             )
         )
-    smallest = min(
-        legal,
-        key=lambda layout: plan_memory(plan.job, layout).device_total,
-    )
-    memory = plan_memory(plan.job, smallest)
-    return Candidate(smallest, memory, None, "no", (1, 0, 0, 0))
+    memory = plan_memory(plan.job, found.layout)
+    return Candidate(found.layout, memory, None, "no", Rank(1, 0, 0, 0, 0))
 
 
-def _too_large(plan: Plan, smallest: Candidate) -> Problem:
-    reason = why_not(plan.job, smallest.memory, plan.cluster)
+def _too_large(plan: Plan, closest: Candidate) -> Problem:
+    reason = why_not(plan.job, closest.memory, plan.cluster)
     example = "--force starts all the same"
     if plan.remedies:
         example = f"{plan.remedies[0].change}; {example}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from textual import on, work
 from textual.timer import Timer
 
+from fsft.recipes.planner.plan import Plan
 from fsft.recipes.schema import Recipe
 from fsft.wizard.actions import Actions
 from fsft.wizard.draft import Draft
@@ -27,6 +28,8 @@ from fsft.wizard.widgets.lookup import Lookup
 MEASURE_SECONDS = 0.4
 """How long typing pauses before the data is looked at."""
 
+REMEDY_SECONDS = 0.2
+"""How long typing pauses before it is looked for what would fit, where nothing does."""
 ALONE_SECONDS = 1.0
 """How often it is looked whether the browser's server is still there."""
 LAST_SECONDS = 3.0
@@ -51,6 +54,8 @@ class WizardApp(Actions):
         self._measure = measure
         self._measured_key = ""
         self._measure_timer: Timer | None = None
+        self._helpless: Plan | None = None
+        self._remedy_timer: Timer | None = None
         self._notice = notice
         self._server = os.getppid()
 
@@ -63,6 +68,7 @@ class WizardApp(Actions):
         # What is loaded by now stays; looking through it again and again would make typing stutter.
         self.call_after_refresh(gc.freeze)
         self._measure_later()
+        self._help_later()
         # Killed from elsewhere, the terminal still has to be put back as it was. Where no signals
         # can be heard (Windows, another thread) there is nothing that could be done instead.
         with suppress(NotImplementedError, RuntimeError):
@@ -115,6 +121,7 @@ class WizardApp(Actions):
         self._show()
         self._keep_later()
         self._measure_later()
+        self._help_later()
 
     def _measure_later(self) -> None:
         """Look at the data again where what it depends on has changed."""
@@ -132,6 +139,22 @@ class WizardApp(Actions):
     async def _measure_now(self, recipe: Recipe) -> None:
         data = await self._measure(recipe, self.draft.folder)
         self.facts = replace(self.facts, data=data, measuring=False)
+
+    def _help_later(self) -> None:
+        """Look for what would fit where nothing does: it takes longer than a key may."""
+        plan = self.outlook.planning.plan
+        if plan is self._helpless:
+            return
+        self._helpless = plan
+        if self._remedy_timer:
+            self._remedy_timer.stop()
+        if plan and plan.best is None:
+            self._remedy_timer = self.set_timer(REMEDY_SECONDS, lambda: self._help_now(plan))
+
+    @work(exclusive=True, group="remedies")
+    async def _help_now(self, plan: Plan) -> None:
+        remedies = await asyncio.to_thread(lambda: plan.remedies)
+        self.facts = replace(self.facts, helpful=(plan, remedies))
 
     # How it ends from outside
 

@@ -81,6 +81,8 @@ def beside(values: Mapping[str, Any]) -> dict[str, Any]:
     rows = train if isinstance(train, list) else []
     if any(str(value_at(row, "path")).startswith(LIBRARY_PREFIX) for row in rows):
         keys["data.variables"] = quickstart()["data"]["variables"]
+    if values.get("checkpoint.keep_best") is True:
+        keys["convert.checkpoint"] = "best"
     return keys
 
 
@@ -158,6 +160,12 @@ def _planned(given: Given, otherwise: Any) -> Default:
     if model in {QUICKSTART, FROM_CONFIG} or shape_of_answer(model, given.folder):
         return Default("auto", "default", "the fastest that fits, chosen when the run starts")
     return Default(otherwise, "preset", "the planner does not know this model")
+
+
+def _sequence(given: Given) -> Default:
+    if given.values.get("model.attention") == "flex_attention":
+        return Default(1, "computed", "flex_attention makes its masks for whole rows")
+    return _planned(given, 1)
 
 
 def _split(given: Given) -> Default:
@@ -246,6 +254,12 @@ _RULES: dict[str, Callable[[Given], Default]] = {
     "parallel.zero": lambda given: _planned(given, 2),
     "parallel.micro_batch": lambda given: _planned(given, 1),
     "parallel.activation_checkpointing": lambda given: _planned(given, "none"),
+    "parallel.tensor": lambda given: _planned(given, 1),
+    "parallel.pipeline": lambda given: _planned(given, 1),
+    "parallel.sequence": _sequence,
+    "parallel.expert": lambda given: _planned(given, 1),
+    "parallel.offload_optimizer": lambda given: _planned(given, "none"),
+    "parallel.offload_weights": lambda given: _planned(given, "none"),
     "evaluate.split": _split,
     "name": _name,
     "out": _out,

@@ -5,6 +5,8 @@ from functools import lru_cache
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import Machine, detected_cluster
+from fsft.recipes.planner.plan import Plan
+from fsft.recipes.planner.remedies import Remedy
 from fsft.wizard.looking import Files
 
 
@@ -61,6 +63,8 @@ class Facts:
     measuring: bool = False
     existing: frozenset[str] = field(default_factory=frozenset)
     """Files that stand where a recipe could be written."""
+    helpful: tuple[Plan, tuple[Remedy, ...]] | None = field(default=None, hash=False)
+    """A plan that nothing fits, and what would; None while nobody has looked."""
     files: Files = field(default_factory=Files, compare=False, repr=False)
     """What the files are like that a recipe names."""
 

@@ -80,7 +80,11 @@ def _sources(recipe: Recipe) -> Iterator[tuple[str, int, Source]]:
 
 def _no_paths(recipe: Recipe, folder: Path) -> Iterator[Problem]:
     """What cannot even be looked for, such as the home of nobody."""
-    named = (("data.template", recipe.data.template), ("model.path", recipe.model.path or ""))
+    named = (
+        ("data.template", recipe.data.template),
+        ("model.path", recipe.model.path or ""),
+        ("parallel.offload_path", recipe.parallel.offload_path or ""),
+    )
     for key, text in named:
         if problem := _no_path(key, text, folder):
             yield problem

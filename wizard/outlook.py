@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import Any
 
 from fsft.recipes.files import check_document
-from fsft.recipes.keys import join_key
+from fsft.recipes.planner.questions import parallel_of
+from fsft.recipes.planner.remedies import Remedy
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Recipe
 from fsft.wizard.answers import Answer, resolve
 from fsft.wizard.budget import Length, length_of, tokens_for
-from fsft.wizard.defaults import beside
+from fsft.wizard.defaults import beside, schema_default
 from fsft.wizard.document import Changes, changed, value_at, written
 from fsft.wizard.draft import Draft
 from fsft.wizard.facts import Facts
@@ -28,6 +29,13 @@ from fsft.wizard.questions import (
     question_for,
 )
 
+_DIVIDE_BATCH = (
+    "parallel.micro_batch",
+    "parallel.tensor",
+    "parallel.pipeline",
+    "parallel.sequence",
+)
+"""What decides into how many parts a global batch is divided."""
 _OURS = {"days", "money", "out"}
 """Answers that are no keys of the recipe."""
 
@@ -63,12 +71,19 @@ class Outlook:
             return {}
         if planning.open_plan is None or planning.open_plan.best is None:
             return {}
-        instead = planning.open_plan.best.layout.name
+        best = planning.open_plan.best.layout
+        wanted = {f"parallel.{key}": value for key, value in parallel_of(best).items()}
         return {
-            key: f"does not fit with the other answers; auto would take {instead}"
+            key: f"does not fit with the other answers; auto would take {best.name}"
             for key in LAYOUT_KEYS
-            if self.answers[key].value != "auto"
+            if self.answers[key].value not in {"auto", wanted[key]}
         }
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...] | None:
+        """What would make it fit; None while that is looked for."""
+        plan, found = self.facts.helpful or (None, None)
+        return found if plan is self.planning.plan else None
 
     @property
     def all_problems(self) -> list[Problem]:
@@ -135,8 +150,7 @@ def _changes(draft: Draft, answers: Mapping[str, Answer]) -> dict[str, Any]:
     given = {key: keys[key] for key in draft.answers if key in keys}
     if set(LENGTHS) & draft.answers.keys():
         given |= {key: keys[key] for key in LENGTHS if key in keys}
-    if "parallel.global_batch" in given:
-        given["parallel.gradient_accumulation"] = "auto"
+    given |= _following(given, base)
     if given.get("model.path") == FROM_CONFIG:
         del given["model.path"]
     elif given.get("model.path") == QUICKSTART:
@@ -151,7 +165,32 @@ def _changes(draft: Draft, answers: Mapping[str, Answer]) -> dict[str, Any]:
             if value_at(base, key) is not None:
                 given[key] = None
                 given.setdefault("model.init", "pretrained")
-    return {key: value for key, value in given.items() if value != value_at(base, key)}
+    return {key: value for key, value in given.items() if value != _meant(base, key)}
+
+
+def _following(given: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of an opened recipe that nobody is asked for and that follow from the answers."""
+    keys: dict[str, Any] = {}
+    batch = "parallel.global_batch"
+    has_batch = (given.get(batch) or value_at(base, batch)) is not None
+    if has_batch and given.keys() & {batch, *_DIVIDE_BATCH}:
+        keys["parallel.gradient_accumulation"] = "auto"
+    if given.get("parallel.activation_checkpointing") == "none":
+        keys |= {
+            "parallel.activation_checkpointing_every": None,
+            "parallel.activation_offload": None,
+        }
+    if given.get("checkpoint.keep_best") is True:
+        keys["convert.checkpoint"] = "best"
+    elif "checkpoint.keep_best" in given and value_at(base, "convert.checkpoint") == "best":
+        keys["convert.checkpoint"] = None
+    return keys
+
+
+def _meant(base: Mapping[str, Any], key: str) -> Any:
+    """What an opened recipe has at a key; of its layout, what it means where it says nothing."""
+    value = value_at(base, key)
+    return schema_default(key).value if value is None and key in LAYOUT_KEYS else value
 
 
 def _usable(base: Mapping[str, Any], changes: Changes, found: list[Problem]) -> Recipe | None:
@@ -192,11 +231,22 @@ def _use_limits(
     return None
 
 
+def _question_key(problem: Problem) -> str:
+    """The question that a problem belongs to; one of a whole table to the key that it speaks of."""
+    if "." not in problem.key:
+        for key in BY_KEY:
+            table, _, last = key.rpartition(".")
+            spoken = last if problem.key else key
+            if table and problem.key in {"", table} and spoken in problem.reason:
+                return key
+    question = question_for(problem.key) if problem.key else None
+    return question.key if question else "name"
+
+
 def _by_question(problems: list[Problem]) -> dict[str, tuple[Problem, ...]]:
     found: dict[str, list[Problem]] = {}
     for problem in problems:
-        question = question_for(problem.key) if problem.key else None
-        key = question.key if question else join_key(["name"])
+        key = _question_key(problem)
         if problem not in found.setdefault(key, []):
             found[key].append(problem)
     return {key: tuple(listed) for key, listed in found.items()}

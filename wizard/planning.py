@@ -1,9 +1,11 @@
 """The plan of a draft, as the wizard shows it: what fits, what was picked, why not."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
+from fsft.recipes.files import check_document
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import Machine
 from fsft.recipes.inputs import is_local
@@ -11,10 +13,20 @@ from fsft.recipes.models.catalogue import matching_names
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
 from fsft.recipes.planner.plan import Plan, make_plan
-from fsft.recipes.planner.questions import KINDS, cluster_of, fixed_by, job_of, shape_of
-from fsft.recipes.planner.search import Candidate
+from fsft.recipes.planner.questions import (
+    KINDS,
+    always_fixed_by,
+    cluster_of,
+    fixed_by,
+    job_of,
+    left_open,
+    settle,
+    shape_of,
+)
+from fsft.recipes.planner.search import Candidate, Rejected, Search
+from fsft.recipes.planner.smallest import smallest
 from fsft.recipes.problems import FsftError, Problem, RecipeError, Refused
-from fsft.recipes.schema import Parallel, Recipe
+from fsft.recipes.schema import Recipe, to_document
 from fsft.recipes.shipped import resolve_path
 from fsft.wizard.facts import found_cluster
 
@@ -26,7 +38,7 @@ class Planning:
     plan: Plan | None = None
     """With the layout as the recipe decides it."""
     open_plan: Plan | None = None
-    """With everything left to the planner: what there is to pick from."""
+    """With the whole layout left to the planner: what there is to pick from."""
     trouble: str = ""
     """Why there is no plan, in a sentence."""
     problems: tuple[Problem, ...] = ()
@@ -36,6 +48,11 @@ class Planning:
     def best(self) -> Candidate | None:
         """The layout that would run."""
         return self.plan.best if self.plan else None
+
+    @cached_property
+    def closest(self) -> Rejected | None:
+        """What is nearest to fitting where nothing does."""
+        return smallest(self.plan) if self.plan else None
 
 
 def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planning:
@@ -61,9 +78,7 @@ def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planni
             reason = f"`{path}` could be any of {len(could_be)} models of the catalogue."
             error = RecipeError(Problem(reason=reason))
         return _no_plan(error, "model.path", are_wrong=not is_hub_id)
-    key = recipe.model_dump_json(
-        include={"model", "data", "hardware", "parallel", "method", "checkpoint"}
-    )
+    key = recipe.model_dump_json(include=_READ)
     place = (folder, machine, shape.num_parameters)
     try:
         return _planned(_Asked(key, place, recipe, shape, cluster))
@@ -71,9 +86,9 @@ def planning_of(recipe: Recipe | None, folder: Path, machine: Machine) -> Planni
         return _no_plan(error, "parallel.global_batch", are_wrong=True)
 
 
-def with_length(plan: Plan | None, tokens: float | None) -> Plan | None:
+def with_length(plan: Plan, tokens: float | None) -> Plan:
     """The plan with what is known of its length by now."""
-    if plan is None or not tokens:
+    if not tokens:
         return plan
     return replace(plan, job=replace(plan.job, num_tokens=max(1, round(tokens)), num_steps=None))
 
@@ -87,6 +102,17 @@ def _no_plan(error: FsftError, key: str, *, are_wrong: bool) -> Planning:
     )
     trouble = problems[0].reason.rstrip(".")
     return Planning(trouble=trouble, problems=problems if are_wrong else ())
+
+
+_READ: dict[str, Any] = {
+    "model": True,
+    "data": {"sequence_length", "packing", "tokenizer"},
+    "hardware": True,
+    "parallel": True,
+    "method": True,
+    "checkpoint": {"every"},
+}
+"""What of a recipe the planner reads."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +130,27 @@ class _Asked:
 
 @lru_cache(maxsize=32)
 def _planned(asked: _Asked) -> Planning:
-    job = job_of(asked.recipe, asked.shape, asked.cluster)
-    free = Parallel(
-        zero="auto",
-        micro_batch="auto",
-        gradient_accumulation="auto",
-        activation_checkpointing="auto",
-        global_batch=asked.recipe.parallel.global_batch or 1,
-    )
-    plan = make_plan(job, asked.cluster, fixed_by(asked.recipe.parallel))
+    recipe, cluster = asked.recipe, asked.cluster
+    fixed = fixed_by(recipe.parallel)
+    plan = make_plan(job_of(recipe, asked.shape, cluster), cluster, fixed)
+    always = always_fixed_by(recipe.parallel)
     # What is not decided has the same global batch, so that the layouts can be compared.
-    open_plan = make_plan(plan.job, asked.cluster, fixed_by(free))
-    return Planning(plan, open_plan)
+    open_plan = plan if fixed == always else make_plan(plan.job, cluster, always)
+    return Planning(plan, _possible(recipe, open_plan))
+
+
+def _possible(recipe: Recipe, plan: Plan) -> Plan:
+    """Without the layouts that another part of the recipe rules out."""
+    if not recipe.model.compile and recipe.model.attention != "flex_attention":
+        return plan
+    candidates, rejected = [], list(plan.search.rejected)
+    for candidate in plan.search.candidates:
+        _, problems = check_document(to_document(settle(left_open(recipe), candidate.layout)))
+        if problems:
+            rejected.append(Rejected(candidate.layout, problems[0].reason.rstrip(".")))
+        else:
+            candidates.append(candidate)
+    return replace(plan, search=Search(tuple(candidates), tuple(rejected)))
 
 
 def _cluster(recipe: Recipe, machine: Machine) -> Cluster:

@@ -37,7 +37,22 @@ LENGTHS = ("budget.epochs", "budget.tokens", "budget.steps", "days", "money")
 LIMITS: tuple[Literal["days", "money"], ...] = ("days", "money")
 """Those two may both be given: the tighter one counts."""
 
-LAYOUT_KEYS = ("parallel.zero", "parallel.micro_batch", "parallel.activation_checkpointing")
+APART = (
+    "parallel.tensor",
+    "parallel.pipeline",
+    "parallel.sequence",
+    "parallel.expert",
+    "parallel.offload_optimizer",
+    "parallel.offload_weights",
+    "parallel.offload_path",
+)
+"""Questions that stand apart from those of their step, for people who look for them."""
+LAYOUT_KEYS = (
+    "parallel.zero",
+    "parallel.micro_batch",
+    "parallel.activation_checkpointing",
+    *(key for key in APART if key != "parallel.offload_path"),
+)
 """What the planner can be asked for."""
 
 
@@ -190,10 +205,24 @@ QUESTIONS = (
         "Checkpointing",
         "--activation-checkpointing",
     ),
+    _ask("parallel.tensor", "strategy", "Tensor", "--tensor"),
+    _ask("parallel.pipeline", "strategy", "Pipeline", "--pipeline"),
+    _ask("parallel.sequence", "strategy", "Sequence", "--sequence"),
+    _ask("parallel.expert", "strategy", "Experts", "--expert"),
+    _ask("parallel.offload_optimizer", "strategy", "Move optimizer", "--offload-optimizer"),
+    _ask("parallel.offload_weights", "strategy", "Move weights", "--offload-weights"),
+    _ask("parallel.offload_path", "strategy", "Disk folder", "--offload-path"),
     _ask("evaluate.split", "serve", "Questions from", "--ask-from"),
     _ask("evaluate.max_samples", "serve", "Questions", "--questions"),
     _ask("evaluate.max_new_tokens", "serve", "Longest answer", "--max-new-tokens"),
     _ask("checkpoint.every", "serve", "Save every", "--save-every"),
+    _ask(
+        "checkpoint.keep_best",
+        "serve",
+        "Use the best",
+        "--use-best",
+        meaning="Keep the checkpoint of the lowest eval loss, and convert it, not the last one.",
+    ),
     _ask("serve.engine", "serve", "Server", "--engine"),
     _ask("serve.port", "serve", "Port", "--port"),
     _ask("name", "review", "Name", "--name"),

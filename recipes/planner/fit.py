@@ -18,7 +18,7 @@ def fits(job: Job, memory: Memory, cluster: Cluster) -> Fit:
     needed = memory_range(memory.device_total, job.style.family)
     if needed.low > room:
         return "no"
-    if cluster.host_memory is not None and _host(memory, cluster) > cluster.host_memory:
+    if cluster.host_memory is not None and host_bytes(memory, cluster) > cluster.host_memory:
         return "no"
     return "yes" if needed.high <= room else "maybe"
 
@@ -28,7 +28,7 @@ def why_not(job: Job, memory: Memory, cluster: Cluster) -> str:
     room = cluster.accelerator.memory
     low, expected, high = memory_range(memory.device_total, job.style.family)
     if low <= room and cluster.host_memory is not None:
-        host = _host(memory, cluster)
+        host = host_bytes(memory, cluster)
         if host > cluster.host_memory:
             return (
                 f"needs {host / GIB:.0f} GiB of host memory a node, there are "
@@ -40,7 +40,7 @@ def why_not(job: Job, memory: Memory, cluster: Cluster) -> str:
     )
 
 
-def _host(memory: Memory, cluster: Cluster) -> float:
-    """Bytes of host memory that a node needs at most."""
+def host_bytes(memory: Memory, cluster: Cluster) -> float:
+    """Host memory that a node needs at most."""
     together = max(memory.host, memory.host_loading) * cluster.devices_per_node
     return max(together, memory.host_converting)

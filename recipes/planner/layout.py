@@ -98,14 +98,3 @@ class Layout(NamedTuple):
             what = "weights and optimizer" if self.offload_weights != "none" else "optimizer"
             parts.append(f"{what} on {self.offload_optimizer}")
         return ", ".join(parts)
-
-
-DATA_PARALLEL: dict[str, int | str] = {
-    "tensor": 1,
-    "pipeline": 1,
-    "sequence": 1,
-    "expert": 1,
-    "offload_optimizer": "none",
-    "offload_weights": "none",
-}
-"""Each device holds the whole model, but for what ZeRO divides."""

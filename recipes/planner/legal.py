@@ -96,8 +96,9 @@ def _why_not_sequence(job: Job, layout: Layout) -> str | None:
     sequence, tensor = layout.sequence, layout.tensor
     if sequence == 1:
         return None
-    if job.shape.encoder:
-        return "sequence parallelism needs a decoder-only model"
+    if job.shape.encoder or job.shape.vision:
+        what = "rows with images" if job.shape.vision else "rows of an encoder"
+        return f"{what} cannot be divided"
     if job.sequence_length % sequence:
         return f"{job.sequence_length} tokens cannot be divided by SP {sequence}"
     for layer, _ in job.shape.stack.layers:

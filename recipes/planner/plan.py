@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
 from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
@@ -20,9 +22,9 @@ class Plan:
 
     job: Job
     cluster: Cluster
+    fixed: Mapping[str, Any]
+    """What was decided before: fields of Layout."""
     search: Search
-    remedies: tuple[Remedy, ...]
-    """What would make it fit, the cheapest first; empty where something fits."""
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]
     batch_is_given: bool
@@ -33,12 +35,20 @@ class Plan:
         """The recommendation; None where nothing fits."""
         return self.search.best
 
+    @cached_property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """What would make it fit, the cheapest first; empty where something fits.
+
+        Searched for when first asked for, which takes many times as long as the plan.
+        """
+        if self.search.candidates:
+            return ()
+        return find_remedies(self.job, self.cluster, self.fixed)
+
 
 def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -> Plan:
-    """Search all layouts, and look for the cheapest change where none fits.
-
-    `fixed` holds fields of Layout that are decided already.
-    """
+    """Search all layouts; `fixed` holds fields of Layout that are decided already."""
+    fixed = fixed or {}
     assumptions = [UNITS, ATTENTION[_attention(job)], *cluster.assumptions]
     if job.shape.architecture not in READERS:
         assumptions.append(
@@ -55,16 +65,14 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
         assumptions.append("times on a CPU are rough: the constants were fitted to accelerators")
     batch_is_given = job.global_batch is not None
     if not batch_is_given:
-        batch = _global_batch(cluster, fixed or {})
+        batch = _global_batch(cluster, fixed)
         assumptions.append(f"a global batch of {batch} sequences, since none is given")
         job = replace(job, global_batch=batch)
     found = search(job, cluster, fixed)
     if cluster.host_memory is None and found.best and found.best.layout.offload_optimizer != "none":
         assumptions.append("enough main memory for what is offloaded, since none is given")
-    remedies = () if found.candidates else find_remedies(job, cluster, fixed or {})
-    return Plan(
-        job, cluster, found, remedies, tuple(_warnings(job)), tuple(assumptions), batch_is_given
-    )
+    warnings = tuple(_warnings(job))
+    return Plan(job, cluster, fixed, found, warnings, tuple(assumptions), batch_is_given)
 
 
 UNITS = (
@@ -85,7 +93,8 @@ def _attention(job: Job) -> str:
 
 
 def _global_batch(cluster: Cluster, fixed: Mapping[str, Any]) -> int:
-    replicas = cluster.num_devices
+    together = prod(fixed.get(degree, 1) for degree in ("tensor", "pipeline", "sequence"))
+    replicas = max(1, cluster.num_devices // together)
     micro_batch = fixed.get("micro_batch", 1)
     accumulation = fixed.get("gradient_accumulation")
     if accumulation:

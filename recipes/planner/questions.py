@@ -140,19 +140,35 @@ def fixed_by(parallel: Parallel) -> dict[str, Any]:
         # With a global batch the accumulation follows from the micro batch.
         if value != "auto" and not (key == "gradient_accumulation" and parallel.global_batch):
             fixed[field] = value
-    fixed["checkpointed_every"] = parallel.activation_checkpointing_every
-    fixed["offload_activations"] = "cpu" if parallel.activation_offload else "none"
-    return fixed
+    return fixed | always_fixed_by(parallel)
+
+
+def always_fixed_by(parallel: Parallel) -> dict[str, Any]:
+    """The fields of Layout that the recipe decides whatever is left to the planner."""
+    return {
+        "checkpointed_every": parallel.activation_checkpointing_every,
+        "offload_activations": "cpu" if parallel.activation_offload else "none",
+    }
+
+
+def parallel_of(layout: Layout) -> dict[str, Any]:
+    """What [parallel] has to say for `layout`."""
+    return {key: getattr(layout, field) for key, field in _KEYS.items()}
 
 
 def settle(recipe: Recipe, layout: Layout) -> Recipe:
     """The recipe with every "auto" of [parallel] answered by `layout`."""
-    answers: dict[str, Any] = {
-        key: getattr(layout, _KEYS[key]) for key in recipe.parallel.open_keys
-    }
+    wanted = parallel_of(layout)
+    answers: dict[str, Any] = {key: wanted[key] for key in recipe.parallel.open_keys}
     if answers.get("activation_checkpointing") == "none":
         answers |= {"activation_checkpointing_every": 1, "activation_offload": False}
     parallel = recipe.parallel.model_copy(update=answers)
+    return recipe.model_copy(update={"parallel": parallel})
+
+
+def left_open(recipe: Recipe) -> Recipe:
+    """The recipe with the whole layout left to the planner."""
+    parallel = recipe.parallel.model_copy(update=dict.fromkeys(_KEYS, "auto"))
     return recipe.model_copy(update={"parallel": parallel})
 
 
@@ -160,8 +176,8 @@ def overrides_to(layout: Layout, parallel: Parallel) -> list[str]:
     """What turns a recipe's [parallel] into `layout`, each as --set takes it."""
     return [
         f"parallel.{key}={value}"
-        for key, field in _KEYS.items()
-        if (value := getattr(layout, field)) != getattr(parallel, key)
+        for key, value in parallel_of(layout).items()
+        if value != getattr(parallel, key)
     ]
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.fit import Fit, fits, why_not
@@ -15,7 +15,7 @@ from fsft.recipes.planner.split import units_per_layer
 from fsft.recipes.planner.time import StepTime, plan_time
 
 TIME_STEP = 0.02
-"""Times closer than this share are equal; then the memory margin decides."""
+"""Times that are longer than the shortest by less than this share are equal to it."""
 MARGIN_STEP = 0.1
 CHECKPOINTING: tuple[Checkpointing, ...] = ("none", "selective", "full")
 OFFLOADS: tuple[tuple[Offload, Offload], ...] = (
@@ -30,6 +30,21 @@ LONG_SEQUENCE = 8192
 """Tokens from which sequence parallelism is worth looking at."""
 
 
+class Rank(NamedTuple):
+    """What decides between two layouts, one after the other; smaller is better."""
+
+    doubt: int
+    """1 where it may fit only."""
+    pace: int
+    """Steps of `TIME_STEP` behind the fastest; without a known speed what is sure to cost time."""
+    offloaded: int
+    """What leaves the device, and how far."""
+    spare: int
+    """The memory margin, negative."""
+    complexity: int
+    """Things that a reader of the layout has to understand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A layout that fits, or may."""
@@ -39,8 +54,7 @@ class Candidate:
     time: StepTime | None
     """None where the speed of the devices is not known."""
     fits: Fit
-    rank: tuple[int, int, int, int]
-    """What fits surely first; then time, memory margin, simplicity. Smaller is better."""
+    rank: Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +78,16 @@ class Search:
         return self.candidates[0] if self.candidates else None
 
 
+_Found = tuple[Layout, Memory, StepTime | None, Fit]
+
+
 def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -> Search:
     """Every legal layout of `job` on `cluster`, the best first.
 
     `fixed` holds fields of Layout that are decided already. The job needs a global batch.
     """
     chosen = dict(fixed or {})
-    candidates: list[Candidate] = []
+    found: list[_Found] = []
     rejected: list[Rejected] = []
     offloads = _offloads(job, cluster, chosen)
     fitting: dict[Checkpointing, int] = {}
@@ -79,9 +96,30 @@ def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -
             rejected.append(Rejected(geometry, reason))
             continue
         for layout in _variants(geometry, offloads, chosen):
-            _add_largest(job, layout, cluster, chosen, candidates, rejected, fitting)
+            _add_largest(job, layout, cluster, chosen, found, rejected, fitting)
+    return Search(_ranked(found, cluster.accelerator.memory), tuple(rejected))
+
+
+def _ranked(found: list[_Found], room: float) -> tuple[Candidate, ...]:
+    """The best first; the fastest is looked for among those that surely fit."""
+    times = [time.seconds for _, _, time, answer in found if time and answer == "yes"]
+    fastest = min(times, default=1.0)
+    places = get_args(Offload)
+    candidates = []
+    for layout, memory, time, answer in found:
+        offloaded = places.index(layout.offload_optimizer) + places.index(layout.offload_weights)
+        complexity = _complexity(layout)
+        if time:
+            pace = math.floor(math.log(time.seconds / fastest) / TIME_STEP)
+        else:
+            degrees = (layout.tensor, layout.pipeline, layout.sequence, layout.expert)
+            pace = 100 * offloaded + 10 * sum(degree > 1 for degree in degrees) + complexity
+        margin = 1 - memory.device_total / room
+        spare = -math.floor(margin / MARGIN_STEP)
+        rank = Rank(int(answer != "yes"), pace, offloaded, spare, complexity)
+        candidates.append(Candidate(layout, memory, time, answer, rank))
     candidates.sort(key=lambda candidate: candidate.rank)
-    return Search(tuple(candidates), tuple(rejected))
+    return tuple(candidates)
 
 
 def _geometries(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> Iterator[Layout]:
@@ -162,7 +200,7 @@ def _add_largest(
     layout: Layout,
     cluster: Cluster,
     fixed: Mapping[str, Any],
-    candidates: list[Candidate],
+    found: list[_Found],
     rejected: list[Rejected],
     fitting: dict[Checkpointing, int],
 ) -> None:
@@ -194,14 +232,7 @@ def _add_largest(
             rejected.append(Rejected(tried, why_not(job, memory, cluster)))
             continue
         time = plan_time(job, tried, cluster) if cluster.has_known_speed else None
-        margin = 1 - memory.device_total / cluster.accelerator.memory
-        rank = (
-            int(answer != "yes"),
-            math.floor(math.log(time.seconds) / TIME_STEP) if time else 0,
-            -math.floor(margin / MARGIN_STEP),
-            _complexity(tried),
-        )
-        candidates.append(Candidate(tried, memory, time, answer, rank))
+        found.append((tried, memory, time, answer))
 
 
 def _first_that_fits(sizes: Sequence[int], fits: Callable[[int], bool], guess: int) -> int:

@@ -102,14 +102,21 @@ def why_best(plan: Plan, best: Candidate) -> str:
     if not others:
         return "No other layout fits." if plan.search.rejected else "There is no other layout."
     second = others[0]
-    name = second.layout.name
-    if second.rank[0] > best.rank[0]:
+    name, mine, theirs = second.layout.name, best.rank, second.rank
+    if theirs.doubt > mine.doubt:
         return "No other layout surely fits."
-    if second.rank[1] > best.rank[1] and second.time and best.time:
-        return f"Fastest: {name} takes {second.time.seconds / best.time.seconds - 1:.0%} longer."
-    if second.rank[2] > best.rank[2]:
-        return f"More memory to spare than {name}, and as fast."
-    return f"Simpler than {name}, and as good."
+    if best.time is None or second.time is None:
+        why = f"Simpler than {name}; which is faster is not known."
+    elif theirs.pace > mine.pace:
+        longer = second.time.seconds / best.time.seconds - 1
+        why = f"Fastest: {name} takes {longer:.0%} longer."
+    elif theirs.offloaded > mine.offloaded:
+        why = f"As fast as {name}, and less leaves the devices."
+    elif theirs.spare > mine.spare:
+        why = f"More memory to spare than {name}, and as fast."
+    else:
+        why = f"Simpler than {name}, and as good."
+    return why
 
 
 def plan_table(title: str, *columns: str) -> Table:

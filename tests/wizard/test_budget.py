@@ -18,7 +18,10 @@ BASE = typed(
     Draft(),
     [("model.path", "qwen2.5-7b"), ("hardware.accelerator", "H100"), ("hardware.nodes", "2")],
 )
-ALONE = typed(BASE, [("hardware.devices_per_node", "1"), ("hardware.nodes", "1")])
+ALONE = typed(
+    BASE,
+    [("hardware.devices_per_node", "1"), ("hardware.nodes", "1"), ("hardware.host_memory", "64GB")],
+)
 PRICED = BASE.answer("hardware.price", "2.5")
 
 

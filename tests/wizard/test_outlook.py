@@ -86,7 +86,7 @@ def test_a_missing_file_is_a_problem_of_its_question() -> None:
 
 
 def test_an_answer_that_no_longer_fits_stays_and_the_outlook_says_so() -> None:
-    draft = typed(Draft(), [*H100, ("parallel.micro_batch", "8")])
+    draft = typed(Draft(), [*H100, ("parallel.micro_batch", "8"), ("hardware.host_memory", "64GB")])
     assert look(draft, NO_GPU).planning.best is not None
     smaller = typed(
         draft, [("hardware.accelerator", "A100-40GB-PCIe"), ("hardware.devices_per_node", "1")]
@@ -104,11 +104,14 @@ def test_an_answer_that_no_longer_fits_stays_and_the_outlook_says_so() -> None:
 
 
 def test_a_picked_layout_that_does_not_go_with_the_rest_is_doubted_not_changed() -> None:
-    draft = typed(Draft(), [*H100, ("parallel.zero", "1"), ("parallel.micro_batch", "64")])
+    wide = [("parallel.zero", "2"), ("parallel.micro_batch", "64"), ("parallel.tensor", "1")]
+    draft = typed(Draft(), [*H100, *wide])
     outlook = look(draft, NO_GPU)
+    assert outlook.planning.best is None
+    # What auto would take too is not in the way.
     assert outlook.doubts.keys() == {"parallel.zero", "parallel.micro_batch"}
     assert all("auto would take ZeRO" in doubt for doubt in outlook.doubts.values())
-    assert outlook.answers["parallel.zero"].value == 1
+    assert outlook.answers["parallel.zero"].value == 2
     assert look(draft.answer("parallel.micro_batch", "auto"), NO_GPU).doubts == {}
 
 

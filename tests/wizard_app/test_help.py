@@ -43,14 +43,14 @@ def test_a_default_says_where_it_comes_from_and_why() -> None:
 def test_a_picked_layout_that_no_longer_fits_is_marked_and_stays() -> None:
     async def change(person: Person) -> None:
         await person.press("alt+6")
-        await person.answer("parallel.micro_batch", "8")
+        await person.answer("parallel.micro_batch", "64")
         assert person.mark(6) == "✓"
         await person.press("alt+3")
         await person.answer("hardware.accelerator", "V100-SXM2-32GB")
         assert person.mark(6) == "?"
         assert "✗ does not fit" in person.screen()
         await person.press("alt+6")
-        assert person.shown("parallel.micro_batch") == "8"
+        assert person.shown("parallel.micro_batch") == "64"
         seen = " ".join(person.screen().split())
         assert "? does not fit with the other answers; auto" in seen
         assert "would fit: let the planner choose the whole layout" in seen

@@ -9,10 +9,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from fsft.recipes.planner.cost import plan_cost
-from fsft.recipes.planner.layout import DATA_PARALLEL
 from fsft.recipes.planner.method import MethodType
-from fsft.recipes.planner.plan import Plan, make_plan
+from fsft.recipes.planner.plan import Plan
 from fsft.recipes.planner.questions import method_of
+from fsft.recipes.planner.search import Candidate, search
 from fsft.recipes.planner.view import gib, plan_table, price
 from fsft.recipes.units import format_span
 from fsft.recipes.wording import field_at
@@ -34,6 +34,8 @@ class MethodStep(StepPane):
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[Plan | None, float | None] = (None, None)
+        self._searched: Plan | None = None
+        self._best: dict[str, Candidate | None] = {}
 
     def below(self) -> Iterable[Widget]:
         """What each method takes."""
@@ -44,25 +46,37 @@ class MethodStep(StepPane):
         shown = (outlook.planning.open_plan, outlook.length.tokens)
         if shown != self._shown:
             self._shown = shown
-            plan = with_length(*shown)
-            set_text(self.query_one("#methods", Static), _costs(plan) if plan else "")
+            plan, tokens = shown
+            if plan and plan is not self._searched:
+                self._searched, self._best = plan, _best_of_each(plan)
+            table = _costs(with_length(plan, tokens), self._best) if plan else ""
+            set_text(self.query_one("#methods", Static), table)
 
 
-def _costs(plan: Plan) -> Table:
-    """A row for each method that the planner knows."""
+def _best_of_each(plan: Plan) -> dict[str, Candidate | None]:
+    """The best layout of each method that the planner knows."""
+    best: dict[str, Candidate | None] = {plan.job.method.type: plan.best}
+    for name in get_args(MethodType):
+        if name not in best:
+            job = replace(plan.job, method=method_of(name, RANK))
+            best[name] = search(job, plan.cluster).best
+    return best
+
+
+def _costs(plan: Plan, best_of_each: dict[str, Candidate | None]) -> Table:
+    """A row for each method."""
     field = field_at(["method", "type"])
     runs = get_args(field.annotation) if field else ()
     table = plan_table("What each takes", "method", "layout", "micro", "GiB", "time", "cost")
     table.caption = "* planned, but not run yet"
     table.caption_justify, table.caption_style = "left", "dim"
     for name in get_args(MethodType):
-        job = replace(plan.job, method=method_of(name, RANK))
-        best = make_plan(job, plan.cluster, DATA_PARALLEL).best
+        best = best_of_each[name]
         shown = name if name in runs else f"{name} *"
         if best is None:
             table.add_row(shown, "does not fit", "", "", "", "")
             continue
-        cost = plan_cost(job, best.layout, best.time, plan.cluster)
+        cost = plan_cost(plan.job, best.layout, best.time, plan.cluster)
         table.add_row(
             shown,
             best.layout.name,

@@ -12,12 +12,19 @@ from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
 from fsft.wizard.widgets.text import set_text
 
+BEST = "checkpoint.keep_best"
+
 
 class ServeStep(StepPane):
     """Evaluation, checkpoints and the server."""
 
     step: ClassVar[Step] = "serve"
     intro: ClassVar[str] = "What is asked after training, and how is it served?"
+
+    def asks(self, _key: str, _outlook: Outlook) -> bool:
+        """Without eval data there is no best checkpoint."""
+        answers = _outlook.answers
+        return _key != BEST or bool(answers["data.eval"].value or answers[BEST].value)
 
     def below(self) -> Iterable[Widget]:
         """What the answers will be used for."""

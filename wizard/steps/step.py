@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from fsft.wizard.outlook import Outlook
-from fsft.wizard.questions import Step, questions_of
+from fsft.wizard.questions import APART, Question, Step, questions_of
 from fsft.wizard.widgets.field import Field
 
 
@@ -43,11 +43,16 @@ class StepPane(VerticalScroll, can_focus=False):
         """The introduction, each question, and what belongs under them."""
         yield Static(self.intro, classes="intro")
         for question in questions_of(self.step):
-            field = Field(question)
-            self._fields.append(field)
-            yield field
-            yield from self.under(question.key)
+            if question.key not in APART:
+                yield self.field(question)
+                yield from self.under(question.key)
         yield from self.below()
+
+    def field(self, question: Question) -> Field:
+        """A field that is kept up to date."""
+        field = Field(question)
+        self._fields.append(field)
+        return field
 
     def under(self, _key: str) -> Iterable[Widget]:
         """What stands directly under a question."""
@@ -64,7 +69,12 @@ class StepPane(VerticalScroll, can_focus=False):
             key = field.question.key
             unset = "" if outlook.answers[key].text else "not set"
             field.show(outlook, self.instead(key, outlook) or unset)
+            field.display = self.asks(key, outlook) or key in outlook.problems
         self.show_more(outlook)
+
+    def asks(self, _key: str, _outlook: Outlook) -> bool:
+        """Whether a question is worth asking; one that was answered always is."""
+        return True
 
     def instead(self, _key: str, _outlook: Outlook) -> str:
         """What stands in grey where nothing was answered."""

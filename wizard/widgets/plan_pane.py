@@ -3,6 +3,8 @@
 from textual.content import Content
 from textual.widgets import Static
 
+from fsft.recipes.planner.fit import host_bytes
+from fsft.recipes.planner.plan import Plan
 from fsft.recipes.planner.ranges import memory_range, time_range
 from fsft.recipes.planner.remedies import Remedy
 from fsft.recipes.planner.search import Candidate
@@ -33,9 +35,8 @@ def verdict(outlook: Outlook) -> Content:
         return _marked("$warning", "?", f"no plan: {planning.trouble}")
     best = planning.best
     if best is None:
-        # Of what was tried, the last needs the least.
-        rejected = planning.plan.search.rejected
-        why = rejected[-1].reason if rejected else "there is no layout for these devices"
+        rejected = planning.closest or next(iter(planning.plan.search.rejected), None)
+        why = rejected.reason if rejected else "there is no layout for these devices"
         return _marked("$error", "✗", f"does not fit: {why}")
     if best.fits != "yes":
         return _marked("$warning", "?", f"may fit: {best.layout.name}")
@@ -53,7 +54,7 @@ def _lines(outlook: Outlook, width: int) -> list[Line]:
     memory = memory_range(best.memory.device_total, family)
     used = f"  {gib(memory.low)} to {gib(memory.high)} of {gib(room)} GiB a device"
     return [
-        Content.assemble(first, (used, "$foreground")),
+        Content.assemble(first, (used + _host(planning.plan, best, ", "), "$foreground")),
         bar(best.memory, room, family, min(width, 60)),
         _trouble(outlook) or Content(" · ").join(_costs(outlook, best)),
     ]
@@ -72,15 +73,25 @@ def _column(outlook: Outlook, width: int) -> list[Line]:
         bar(best.memory, room, family, width),
         Content(f"{gib(memory.low)} to {gib(memory.high)} of {gib(room)} GiB"),
         legend(best.memory),
+        *([Content(host)] if (host := _host(plan, best)) else []),
         Content(""),
         Content.from_markup("[b]Time and cost[/b]"),
         *_costs(outlook, best),
         Content(""),
     ]
-    if planning.open_plan and planning.open_plan.best:
-        lines.append(Content.styled(why_best(planning.open_plan, planning.open_plan.best), "dim"))
+    if planning.open_plan and (freely := planning.open_plan.best):
+        is_taken = freely.layout == best.layout
+        why = why_best(planning.open_plan, freely) if is_taken else f"auto: {freely.layout.name}."
+        lines.append(Content.styled(why, "dim"))
     lines += [Content.from_markup("[$warning]! $x[/]", x=text) for text in plan.warnings]
     return [*lines, Content(""), _trouble(outlook)]
+
+
+def _host(plan: Plan, best: Candidate, before: str = "") -> str:
+    """What offloading takes of a machine; empty where nothing leaves the devices."""
+    if best.layout.offload_optimizer == "none":
+        return ""
+    return f"{before}{gib(host_bytes(best.memory, plan.cluster))} GiB of the host"
 
 
 def _costs(outlook: Outlook, best: Candidate) -> list[Content]:
@@ -109,10 +120,11 @@ def _costs(outlook: Outlook, best: Candidate) -> list[Content]:
 
 def _remedies(outlook: Outlook, number: int) -> list[Content]:
     """The cheapest changes that would help."""
-    plan = outlook.planning.plan
-    if plan is None:
+    if outlook.planning.plan is None:
         return []
-    if not plan.remedies:
+    if outlook.remedies is None:
+        return [Content.styled("looking for what would help …", "dim")]
+    if not outlook.remedies:
         return [Content.styled("nothing that fsft knows to change would help", "dim")]
     found = [
         Content.from_markup(
@@ -121,7 +133,7 @@ def _remedies(outlook: Outlook, number: int) -> list[Content]:
             only=" (fsft run cannot yet)" if _is_for_later(remedy) else "",
             gib=gib(remedy.candidate.memory.device_total),
         )
-        for remedy in sorted(plan.remedies, key=_is_for_later)
+        for remedy in sorted(outlook.remedies, key=_is_for_later)
     ]
     return found[:number]
 

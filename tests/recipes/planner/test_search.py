@@ -18,7 +18,9 @@ from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import make_plan
 from fsft.recipes.planner.ranges import memory_range
+from fsft.recipes.planner.smallest import smallest
 from fsft.recipes.planner.tables import module_table, strategy_table
+from fsft.recipes.planner.view import why_best
 from tests.recipes.planner.jobs import JOBS, job, llama_like
 
 DEVICES = st.sampled_from(["T4", "RTX 4090", "A100-80GB-SXM", "H200-141GB-SXM"])
@@ -212,3 +214,49 @@ def test_the_arithmetic_is_written_out() -> None:
     assert "device total" in memory
     assert "model FLOPs" in time
     assert "device hours" in time
+
+
+def test_of_layouts_as_fast_as_the_fastest_none_that_leaves_the_device_comes_first() -> None:
+    question = Job(load_shape("qwen2.5-0.5b"), 2048, global_batch=128)
+    found = make_plan(question, make_cluster(find_accelerator("T4"))).search.candidates
+    assert any(each.layout.offload_optimizer != "none" and not each.rank.pace for each in found)
+    assert found[0].layout.offload_optimizer == "none"
+
+
+def test_where_no_speed_is_known_the_simplest_that_fits_comes_first() -> None:
+    question = Job(load_shape("qwen2.5-7b"), 2048)
+    device = replace(find_accelerator("A100"), peaks={}, measured_ceilings={})
+    cluster = make_cluster(device, devices_per_node=8)
+    assert not cluster.has_known_speed
+    found = make_plan(question, cluster)
+    assert found.best is not None
+    assert found.best.layout.name == "ZeRO 1, DP 8"
+    assert found.best.layout.checkpointing == "none"
+    assert "not known" in why_best(found, found.best)
+
+
+def test_rows_with_images_are_not_divided() -> None:
+    question = Job(load_shape("Qwen2-VL-7B-Instruct"), 32768)
+    cluster = make_cluster(find_accelerator("H100"), devices_per_node=8)
+    found = make_plan(question, cluster)
+    assert all(each.layout.sequence == 1 for each in found.search.candidates)
+    assert any("images" in each.reason for each in found.search.rejected)
+
+
+def test_the_rows_of_a_step_are_counted_for_whole_copies_of_the_model() -> None:
+    question = job()
+    cluster = make_cluster(find_accelerator("H100"), devices_per_node=8)
+    fixed = {"tensor": 2, "pipeline": 2, "micro_batch": 1, "gradient_accumulation": 4}
+    assert make_plan(question, cluster, fixed).job.global_batch == 8
+
+
+def test_the_closest_of_those_that_do_not_fit_takes_the_least_of_a_device() -> None:
+    question = Job(load_shape("llama-3.1-405b"), 8192)
+    cluster = make_cluster(find_accelerator("A100"), devices_per_node=8, host_memory=64e9)
+    found = make_plan(question, cluster)
+    closest = smallest(found)
+    assert closest is not None
+    needed = plan_memory(found.job, closest.layout).device_total
+    for each in found.search.rejected:
+        if "GiB" in each.reason:
+            assert needed <= plan_memory(found.job, each.layout).device_total
