@@ -38,7 +38,7 @@ COMPRESSIONS: dict[str, Compression] = {
 """Compressions of text files, by the last ending."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_HUB_NAME = re.compile(r"hub:[\w.-]+(/[\w.-]+)?", re.ASCII)
+_HUB_NAME = re.compile(r"hub:[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
 
 
 class NameSays(NamedTuple):
@@ -91,8 +91,17 @@ def is_hub_set(path: str) -> bool:
 
 
 def is_hub_name(path: str) -> bool:
-    """Whether a path is "hub:OWNER/NAME", or "hub:NAME" as the oldest sets are called."""
+    """Whether a path is "hub:OWNER/NAME", or "hub:NAME" as the oldest sets are called.
+
+    A commit, tag or branch may follow as @REVISION.
+    """
     return _HUB_NAME.fullmatch(path) is not None
+
+
+def hub_name(path: str) -> tuple[str, str]:
+    """The name of a data set of the hub, and its revision; empty where the path names none."""
+    name, _, revision = path.removeprefix(HUB_PREFIX).partition("@")
+    return name, revision
 
 
 def is_elsewhere(path: str) -> bool:

@@ -19,7 +19,7 @@ from fsft.runtime.data.files import find_files
 from fsft.runtime.file_stamps import Stamp, stamp_of
 from fsft.runtime.run_directory import write_json
 
-DATA_LAYOUT = 2
+DATA_LAYOUT = 3
 """The version of what prepare writes; a new one makes every run prepare again."""
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
@@ -37,7 +37,7 @@ class Input:
     """Empty for weights, which are known by size and time: hashing them would take minutes; and for
     what lies elsewhere."""
     modified: int = 0
-    """Nanoseconds since 1970; 0 where the content is hashed."""
+    """Of weights, nanoseconds since 1970; 0 for all else."""
     version: str = ""
     """What lies elsewhere is known by what is said of it there: an ETag, a time, a commit."""
     stamp: Stamp | tuple[()] = ()
@@ -91,7 +91,7 @@ def stage_fingerprints(
         # Other eval data does not make another model, so training does not depend on all of it.
         learned = {**document, "data": {k: v for k, v in document["data"].items() if k != "eval"}}
         to_learn = [item for item in inputs if not item.key.startswith(EVAL_DATA)]
-    content = [item for item in inputs if item.sha256 or item.version]
+    content = [item for item in inputs if not item.modified]
 
     def of(stage: Stage, *before: object) -> str:
         return fingerprint([*before, recipe_part(stage, document)])

@@ -21,6 +21,7 @@ from fsft.recipes.events import (
     Warned,
 )
 from fsft.recipes.inputs import missing_inputs, resolve_paths, without_eval
+from fsft.recipes.preferences import format_in_recipe, preference_problems
 from fsft.recipes.problems import ExitCode, FsftError, Problem, Refused, Stopped
 from fsft.recipes.run_files import IMAGE_HASHES
 from fsft.recipes.schema import Recipe
@@ -95,7 +96,11 @@ def plan_run(
     was prepared with, when the checkpoint to go on from holds weights alone and, unless `force`,
     when training cannot fit, or would begin anew for no other reason than its number of replicas.
     """
-    problems = [*missing_inputs(recipe, recipe_folder), *without_eval(recipe)]
+    problems = [
+        *missing_inputs(recipe, recipe_folder),
+        *without_eval(recipe),
+        *preference_problems(recipe.data, format_in_recipe),
+    ]
     if runs_folder.exists() and not runs_folder.is_dir():
         problems.append(Problem(file=str(runs_folder), reason="is a file, not a folder for runs."))
     if problems:

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from fsft.recipes.inputs import missing_inputs, without_eval
+from fsft.recipes.preferences import format_in_recipe, preference_problems
 from fsft.recipes.problems import Problem, Refused
 from fsft.recipes.schema import SPLITS, Recipe, Source
 from fsft.recipes.shipped import resolve_path
@@ -29,7 +30,7 @@ class Files:
         self._found: dict[tuple[Path, Named], tuple[Problem, ...]] = {}
 
     def problems(self, recipe: Recipe, folder: Path) -> list[Problem]:
-        """As `missing_inputs` and `without_eval`, which also say what cannot be a path."""
+        """As `fsft run` finds them before it reads data, and what cannot be a path."""
         if wrong := list(_no_paths(recipe, folder)):
             return wrong
         named = {(folder, _named(source)): source for _, _, source in _sources(recipe)}
@@ -37,7 +38,12 @@ class Files:
         known = [each for each in self._found if each in named]
         due = [*(named.keys() - self._found.keys()), *islice(known, LOOKED_AT_AGAIN)]
         rest = self._look(recipe, folder, [named[each] for each in due])
-        return [*self._of_data(recipe, folder), *rest, *without_eval(recipe)]
+        return [
+            *self._of_data(recipe, folder),
+            *rest,
+            *without_eval(recipe),
+            *preference_problems(recipe.data, format_in_recipe),
+        ]
 
     def _look(self, recipe: Recipe, folder: Path, due: Sequence[Source]) -> list[Problem]:
         """Look at these files; returns what is wrong with all else that the recipe names."""

@@ -22,6 +22,14 @@ _TOKEN = re.compile(
 )
 _TRACKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_SILENT: list[Message] = [{"role": "user", "content": "q"}, {"role": "assistant", "content": ""}]
+_CALL = {
+    "id": "123456789",
+    "type": "function",
+    "function": {"name": "name", "arguments": {"a": 1}},
+}
+_CALLING: list[Message] = [_SILENT[0], {**_SILENT[1], "tool_calls": [_CALL]}]
+"""A dialogue that calls a tool, to see what a template makes of it."""
 
 
 class ChatTemplate:
@@ -44,6 +52,8 @@ class ChatTemplate:
         """A special token, as text."""
         self._arguments_are_text = False
         self._arguments_are_text = "tool_calls" in text and self._refuses_objects()
+        self.writes_calls = self._writes_calls()
+        """Whether the tools that an answer calls are in the text; True where that is not known."""
         self.skeletons: dict[Any, Any] = {}
         """What is known of how the template writes dialogues; see `render`."""
 
@@ -71,15 +81,17 @@ class ChatTemplate:
 
     def _refuses_objects(self) -> bool:
         """Whether arguments of tools must be JSON in a text, as for DeepSeek's templates."""
-        function = {"name": "name", "arguments": {"a": 1}}
-        call = {"id": "123456789", "type": "function", "function": function}
-        question = {"role": "user", "content": "q"}
-        called = {"role": "assistant", "content": "", "tool_calls": [call]}
         try:
-            self.write([question, called])
+            self.write(_CALLING)
         except ValueError as error:
             return isinstance(error.__context__, TypeError)
         return False
+
+    def _writes_calls(self) -> bool:
+        try:
+            return self.write(_CALLING) != self.write(_SILENT)
+        except ValueError:
+            return True
 
     def _values(
         self, messages: Sequence[Message], tools: Sequence[Any], *, asks: bool = False

@@ -1,12 +1,13 @@
 """Data sets of the Hugging Face hub, and those that `datasets` saved to disk."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fsft.recipes.data_files import HUB_PREFIX
+from fsft.recipes.data_files import hub_name
 from fsft.recipes.problems import Problem, Refused, missing_package
 from fsft.runtime.data.files import DataFile
 from fsft.runtime.data.row import Row
@@ -15,14 +16,16 @@ from fsft.runtime.data.table_rows import rows_of, rows_together, told_as_content
 TIMEOUT = 20
 """Seconds to wait for the hub."""
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
 
 def find_set(path: str, subset: str | None, split: str) -> DataFile:
-    """A data set of the hub at its newest commit, or at the one in the cache without a network.
+    """A data set of the hub at the commit that its path names, else at its newest one.
 
-    Raises Refused where neither is to be had.
+    Without a network, the newest in the cache. Raises Refused where none is to be had.
     """
-    name = path.removeprefix(HUB_PREFIX)
-    version = _newest_commit(path, name)
+    name, revision = hub_name(path)
+    version = revision if _COMMIT.fullmatch(revision) else _newest_commit(path, name, revision)
     return DataFile(path, "hub", version=version, subset=subset or "", split=split)
 
 
@@ -76,7 +79,7 @@ def _load(file: DataFile, *, streaming: bool = False) -> Any:
     import datasets
 
     return datasets.load_dataset(
-        file.path.removeprefix(HUB_PREFIX),
+        hub_name(file.path)[0],
         file.subset or None,
         split=file.split,
         revision=file.version,
@@ -84,18 +87,19 @@ def _load(file: DataFile, *, streaming: bool = False) -> Any:
     )
 
 
-def _newest_commit(path: str, name: str) -> str:
+def _newest_commit(path: str, name: str, revision: str) -> str:
+    """The commit of a tag or branch, the main one where `revision` is empty."""
     with _told(path):
         from huggingface_hub import HfApi, constants, errors
 
         try:
-            return str(HfApi().dataset_info(name, timeout=TIMEOUT).sha)
-        except errors.RepositoryNotFoundError:
+            return str(HfApi().dataset_info(name, revision=revision or None, timeout=TIMEOUT).sha)
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
             raise
         except Exception:
             # Whatever keeps the hub away, the cache may have the set.
             folder = f"datasets--{name.replace('/', '--')}"
-            cached = Path(constants.HF_HUB_CACHE) / folder / "refs" / "main"
+            cached = Path(constants.HF_HUB_CACHE) / folder / "refs" / (revision or "main")
             if cached.is_file():
                 return cached.read_text().strip()
             raise

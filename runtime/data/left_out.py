@@ -15,11 +15,17 @@ def require_samples(sources: Sequence[SourceCounts]) -> None:
             Problem(
                 file=source.path,
                 reason=f"no sample is left to learn from; rows: {left_out(source) or 'none'}.",
-                example="check data.template, data.sequence_length and the answers in the file",
+                example=_what_helps(source),
             )
             for source in sources
         )
     )
+
+
+def _what_helps(source: SourceCounts) -> str:
+    if source.num_too_long == source.num_read:
+        return 'too_long = "split", or a longer data.sequence_length'
+    return "check data.template, data.sequence_length and the answers in the file"
 
 
 def left_out(source: SourceCounts) -> str:

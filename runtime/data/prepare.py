@@ -2,8 +2,9 @@
 
 from dataclasses import asdict, dataclass
 
-from fsft.recipes.problems import Problem, Refused
-from fsft.recipes.schema import SPLITS, Data, Source
+from fsft.recipes.preferences import preference_problems
+from fsft.recipes.problems import Refused
+from fsft.recipes.schema import Source
 from fsft.recipes.units import format_count
 from fsft.runtime.context import StageContext
 from fsft.runtime.data.images.files import image_folder
@@ -21,7 +22,6 @@ from fsft.runtime.data.training_set import Portion, TokenRows, write_training_se
 from fsft.runtime.run_directory import write_json
 from fsft.runtime.unchanged import resumed_from
 
-PREFERENCES = ("preference", "kto")
 WITHOUT_TEMPLATE = ("text", "tokens")
 
 
@@ -53,7 +53,8 @@ def prepare(context: StageContext) -> str:
     data = context.recipe.data
     made_by, inputs = context.fingerprint, context.inputs
     with resumed_from(context.run.data, made_by, context.recipe, inputs) as folder:
-        _require_trainable(data)
+        if problems := list(preference_problems(data, source_format)):
+            raise Refused(*problems)
         start_engine(data)
         tokenizer = text_tokenizer(saved_tokenizer(context.recipe, folder))
         sources = [*data.train, *data.eval]
@@ -120,24 +121,6 @@ def _arranged(
         packing_efficiency=extent.num_tokens / (extent.num_rows * data.sequence_length),
         fewest_rows=-(-extent.num_tokens // data.sequence_length),
     )
-
-
-def _require_trainable(data: Data) -> None:
-    """Raise Refused where the data holds what the method cannot learn from."""
-    problems = [
-        Problem(
-            key=f"data.{split}.{index}.format",
-            file=source.path,
-            reason=f"the {kind} shape says which answers people liked; full training learns from "
-            "answers alone.",
-            example="fsft data tokenize prepares it for other trainers",
-        )
-        for split in SPLITS
-        for index, source in enumerate(getattr(data, split))
-        if (kind := source_format(source)) in PREFERENCES
-    ]
-    if problems:
-        raise Refused(*problems)
 
 
 def _summary(train: SplitCounts) -> str:

@@ -50,6 +50,18 @@ def find_remote(url: str) -> tuple[list["DataFile"], bool]:
     return files, True
 
 
+def told_of(url: str) -> tuple[str, int] | tuple[()]:
+    """What the storage says of the content of a file, and its size; nothing where it says nothing.
+
+    Raises Refused where the file cannot be reached.
+    """
+    with told(url):
+        fs, path = _file_system(url)
+        info = fs.info(path)
+    version = _version(info)
+    return (version, info.get("size") or 0) if version else ()
+
+
 class RemoteFile(io.RawIOBase):
     """A file that lies elsewhere; whatever goes wrong there is an OSError here."""
 

@@ -62,6 +62,7 @@ def _dialogue(
     template: str | None,
 ) -> Rendered:
     compiled = chat_template(tokenizer, template)
+    _require_calls(compiled, messages)
     first = sample.num_shared if sample.rejected else 0
     learns_all = data.loss_on == "all" and not sample.rejected
     if learns_all and not any(message.get("weight") == 0 for message in messages):
@@ -80,6 +81,18 @@ def _dialogue(
     ]
     kept = tuple(span for span in learned if span and span[0] < span[1])
     return Rendered(text, kept, spans.num_left_out)
+
+
+def _require_calls(template: ChatTemplate, messages: Sequence[Message]) -> None:
+    """Raise ValueError where tools are called that the template does not write.
+
+    An answer that calls one and says nothing would teach the model to say nothing.
+    """
+    if template.writes_calls:
+        return
+    for number, message in enumerate(messages, start=1):
+        if message.get("tool_calls"):
+            raise ValueError(f"turn {number} calls a tool, which the chat template does not write")
 
 
 def _places(template: ChatTemplate, messages: Sequence[Message], tools: Any) -> tuple[str, Spans]:

@@ -45,9 +45,10 @@ def _column(batch: SampleBatch, name: str) -> Any:
         return _lists(side, side.tokens.ids)
     if side is not None and name.endswith("labels"):
         return _lists(side, labels_of(side.tokens.ids, side.learned))
-    values = [getattr(sample, name) for sample in batch.samples]
-    if name.startswith("rejected_") or not values:
-        values = [None] * len(batch.chosen)
+    values: list[Any] = [None] * len(batch.chosen)
+    # Texts have no samples, and what stands beside preferences has nothing that was rejected.
+    if batch.samples and not name.startswith("rejected_"):
+        values = [getattr(sample, name) for sample in batch.samples]
     return pa.array(values, _KINDS.get(name))
 
 

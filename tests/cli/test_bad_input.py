@@ -234,3 +234,31 @@ def test_without_the_train_extra_the_way_to_install_it_is_told(
     )
     assert done.returncode == 3
     assert 'pip install "fsft[train]"' in done.stderr
+
+
+LIKED = {"prompt": "q", "chosen": "a", "rejected": "b"}
+
+
+@pytest.mark.parametrize(("command", "shape"), [("check", "auto"), ("run", "preference")])
+def test_answers_that_people_liked_are_refused_before_anything_is_done(
+    command: str, shape: str, tmp_path: Path
+) -> None:
+    write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "train.jsonl", [LIKED])
+    said = problems(tmp_path, command, "tiny.toml", f"--set=data.train.0.format={shape}", code=3)
+    assert "data.train.0.format: the preference shape says which answers people liked" in said
+    assert not list(tmp_path.glob("runs/tiny-*"))
+
+
+def test_a_run_finds_at_the_first_row_that_people_liked_an_answer(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "train.jsonl", [LIKED])
+    said = problems(tmp_path, "run", "tiny.toml", code=3)
+    assert "the preference shape says which answers people liked" in said
+
+
+def test_rows_of_no_known_shape_are_found_by_check(tmp_path: Path) -> None:
+    write_tiny_recipe(tmp_path)
+    write_jsonl(tmp_path / "train.jsonl", [{"a": 1}])
+    said = problems(tmp_path, "check", "tiny.toml", code=3)
+    assert "train.jsonl:1: the row has none of the known shapes; its fields: a" in said

@@ -45,7 +45,7 @@ def test_each_unusable_data_file_has_its_own_reason(tmp_path: Path) -> None:
         (tmp_path / name).write_text("" if "empty" in name else "a,b")
     (tmp_path / "nothing").mkdir()
     names = ["none.jsonl", "empty.jsonl", "table.xlsx", "rows.parquet.gz", "nothing"]
-    names += ["x" * 300 + ".jsonl", "hub:", "hub:a/b/c"]
+    names += ["x" * 300 + ".jsonl", "hub:", "hub:a/b/c", "hub:a/b@"]
     rows = ", ".join(f'{{ path = "{name}" }}' for name in names)
     assert list(reasons(tiny(f"data.train=[{rows}]"), tmp_path).values()) == [
         "there is no such file.",
@@ -56,6 +56,7 @@ def test_each_unusable_data_file_has_its_own_reason(tmp_path: Path) -> None:
         "cannot be read: File name too long.",
         "`hub:` names no data set of the hub.",
         "`hub:a/b/c` names no data set of the hub.",
+        "`hub:a/b@` names no data set of the hub.",
     ]
 
 
@@ -67,7 +68,8 @@ def test_folders_urls_and_hub_sets_are_data(tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
     (saved / "dataset_dict.json").write_text("{}")
-    names = ["spark", "saved", "s3://bucket/rows.jsonl", "memory://folder", "hub:owner/name"]
+    names = ["spark", "saved", "s3://bucket/rows.jsonl", "memory://folder"]
+    names += ["hub:owner/name", "hub:owner/name@refs/pr/1"]
     rows = ", ".join(f'{{ path = "{name}" }}' for name in names)
     assert reasons(tiny(f"data.train=[{rows}]"), tmp_path) == {}
 

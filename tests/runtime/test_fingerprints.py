@@ -14,6 +14,7 @@ from fsft.recipes.files import read_recipe
 from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.problems import Refused
 from fsft.recipes.stages import STAGES
+from fsft.runtime.data import remote
 from fsft.runtime.fingerprints import find_inputs
 from fsft.runtime.run import plan_run
 from tests.support import QUESTIONS, TINY_RECIPE, dialogue, write_jsonl, write_tiny_recipe
@@ -134,7 +135,13 @@ def test_a_changed_file_in_a_folder_of_data_redoes_everything(folder: Path, tmp_
     assert prints(moved) == before
 
 
-def test_changed_data_elsewhere_redoes_everything(folder: Path) -> None:
+@pytest.mark.parametrize("storage_tells", [True, False])
+def test_changed_data_elsewhere_redoes_everything(
+    storage_tells: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what its storage says of it, and by its size where that says nothing."""
+    if not storage_tells:
+        monkeypatch.setattr(remote, "_version", lambda _: "")
     memory, url = fsspec.filesystem("memory"), f"memory://{folder.name}/train.jsonl"
     memory.pipe(url, (folder / "train.jsonl").read_bytes())
     text = (folder / "tiny.toml").read_text().replace('"train.jsonl"', f'"{url}"')

@@ -59,7 +59,12 @@ def located(name: str, folder: str) -> str:
 
 def is_local(place: str) -> bool:
     """Whether an image is a file of this machine."""
-    return not is_url(place) and not place.startswith("data:")
+    return not is_url(place) and not is_inside_data(place)
+
+
+def is_inside_data(place: str) -> bool:
+    """Whether an image is given in the data itself."""
+    return place.startswith("data:")
 
 
 def image_size(place: str) -> tuple[int, int]:
@@ -96,7 +101,7 @@ def load_image(place: str) -> Any:
 
 def short_name(place: str) -> str:
     """The name of an image, for people."""
-    return "data:…" if place.startswith("data:") else place.rstrip("/").rpartition("/")[2]
+    return "data:…" if is_inside_data(place) else place.rstrip("/").rpartition("/")[2]
 
 
 @contextmanager
@@ -127,7 +132,7 @@ def _opened(place: str) -> Iterator[tuple[Any, BinaryIO]]:
 
 
 def _open(place: str) -> BinaryIO:
-    if place.startswith("data:"):
+    if is_inside_data(place):
         return io.BytesIO(base64.b64decode(place.partition(",")[2], validate=True))
     if is_url(place):
         from fsft.runtime.data.remote import RemoteFile
@@ -182,4 +187,4 @@ def _too_large(place: str) -> ValueError:
 
 
 def _told(place: str) -> str:
-    return "given as data:" if place.startswith("data:") else f"`{place}`"
+    return "given as data:" if is_inside_data(place) else f"`{place}`"

@@ -11,7 +11,7 @@ from fsft.cli.options import JsonOption, RecipeArgument, SetOption
 
 if TYPE_CHECKING:
     from fsft.recipes.problems import Problem
-    from fsft.recipes.schema import Budget, Hardware, Recipe
+    from fsft.recipes.schema import Budget, Hardware, Recipe, Source
 
 
 def check(
@@ -30,7 +30,8 @@ def check(
         read = read_recipe(path, set_ or [])
         files = missing_inputs(read, path.parent)
         layout = [] if files else _layout_problems(read, path.parent)
-        if problems := [*files, *layout, *without_eval(read)]:
+        data = [] if files else _data_problems(read, path.parent)
+        if problems := [*files, *data, *layout, *without_eval(read)]:
             raise Refused(*problems)
     except FsftError as error:
         if not as_json:
@@ -43,6 +44,32 @@ def check(
     else:
         typer.echo(f"✓ {read.name}: {describe(read)}")
     raise typer.Exit(ExitCode.DONE)
+
+
+def _data_problems(recipe: "Recipe", folder: Path) -> list["Problem"]:
+    """Data whose shape is not known, or of no use to training.
+
+    Of what lies elsewhere, only what the recipe says is known.
+    """
+    from fsft.recipes.data_files import is_elsewhere
+    from fsft.recipes.inputs import resolve_paths
+    from fsft.recipes.preferences import format_in_recipe, preference_problems
+    from fsft.recipes.problems import Refused
+    from fsft.runtime.data.samples import source_format
+
+    problems: list[Problem] = []
+
+    def seen(source: "Source") -> str:
+        if is_elsewhere(source.path):
+            return format_in_recipe(source)
+        try:
+            return source_format(source)
+        except Refused as error:
+            problems.extend(error.problems)
+            return "auto"
+
+    useless = list(preference_problems(resolve_paths(recipe, folder).data, seen))
+    return [*problems, *useless]
 
 
 def _layout_problems(recipe: "Recipe", folder: Path) -> list["Problem"]:

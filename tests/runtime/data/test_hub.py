@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -97,7 +98,7 @@ def test_a_set_of_the_hub_is_read_at_its_commit_and_only_as_far_as_needed(
         return load("json", data_files=str(rows), cache_dir=str(tmp_path / "cache"), **how)
 
     monkeypatch.setattr(datasets, "load_dataset", load_here)
-    file = DataFile("hub:owner/name", "hub", version="c0ffee", subset="en", split="train")
+    file = DataFile("hub:owner/name@v1", "hub", version="c0ffee", subset="en", split="train")
     assert read([file], limit=limit) == ROWS[:limit]  # type: ignore[arg-type]
     assert set(asked) == {("owner/name", "en", "train", "c0ffee", limit is not None)}
 
@@ -108,17 +109,17 @@ from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Source
 from fsft.runtime.data.files import find_files
 try:
-    print(find_files(Source(path="hub:owner/name"))[0].version)
+    print(find_files(Source(path=sys.argv[1]))[0].version)
 except Refused as error:
     print(error)
 """
 
 
-def found(tmp_path: Path) -> str:
+def found(tmp_path: Path, path: str = "hub:owner/name") -> str:
     """What is found of a set of the hub without a network."""
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", FIND],
+        [sys.executable, "-c", FIND, path],
         env=fsft_environment(environment),
         capture_output=True,
         text=True,
@@ -136,7 +137,28 @@ def test_without_a_network_the_hub_is_refused_unless_the_set_is_in_the_cache(
     refs = tmp_path / "hub" / "datasets--owner--name" / "refs"
     refs.mkdir(parents=True)
     (refs / "main").write_text("c0ffee\n")
+    (refs / "v1").write_text("cafe")
     assert found(tmp_path) == "c0ffee\n"
+    assert found(tmp_path, "hub:owner/name@v1") == "cafe\n"
+
+
+def test_a_commit_of_the_hub_is_taken_as_it_is(tmp_path: Path) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    assert found(tmp_path, f"hub:owner/name@{commit}") == f"{commit}\n"
+
+
+def test_a_revision_of_the_hub_is_looked_up_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def tell(_: object, name: str, *, revision: str | None, **__: object) -> SimpleNamespace:
+        asked.append((name, revision))
+        return SimpleNamespace(sha="c0ffee")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", tell)
+    for path in ("hub:owner/name@v1", "hub:owner/name"):
+        (file,) = find_files(Source(path=path))
+        assert file.version == "c0ffee"
+    assert asked == [("owner/name", "v1"), ("owner/name", None)]
 
 
 def test_a_part_of_the_hub_is_refused_when_the_set_cannot_be_had(

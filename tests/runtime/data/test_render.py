@@ -187,6 +187,20 @@ def test_arguments_are_json_in_a_text_for_a_template_that_takes_no_objects(
     assert both(sentence_tokenizer, sample, takes_text) == ['!{"at": "Ulm"}|']
 
 
+@pytest.mark.parametrize("loss_on", ["answers", "last", "all"])
+def test_a_call_that_the_template_does_not_write_is_refused(
+    loss_on: str, sentence_tokenizer: TextTokenizer
+) -> None:
+    """Else the model would learn to answer with nothing."""
+    call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    sample = Sample(
+        messages=(*messages("user: q"), call, *messages("tool: sun", "assistant: Sun."))
+    )
+    with pytest.raises(ValueError, match="turn 2 calls a tool, which the chat template does not"):
+        render(sample, sentence_tokenizer, data(loss_on=loss_on), CHATML)
+    render(sample, sentence_tokenizer, data(loss_on=loss_on), template_text("qwen"))
+
+
 def test_reasoning_is_learned_where_the_template_writes_it(
     sentence_tokenizer: TextTokenizer,
 ) -> None:

@@ -11,6 +11,7 @@ from fsft.recipes.inputs import resolve_paths
 from fsft.recipes.problems import Refused
 from fsft.recipes.schema import Data, Source
 from fsft.runtime.context import StageContext
+from fsft.runtime.data.left_out import require_samples
 from fsft.runtime.data.prepare import prepare
 from fsft.runtime.data.sample import Sample
 from fsft.runtime.data.samples import SourceCounts, fill_in, read_samples, source_format
@@ -96,3 +97,9 @@ def test_rows_of_token_ids_hold_no_samples(tmp_path: Path) -> None:
     source = Source(path=str(write_jsonl(tmp_path / "ids.jsonl", [{"input_ids": [1, 2]}])))
     counts = SourceCounts(source.path, "tokens")
     assert list(read_samples(source, Data(train=[source]), counts)) == []
+
+
+def test_text_of_which_all_is_too_long_is_said_to_need_another_limit() -> None:
+    counts = SourceCounts("book.txt", "text", num_read=1, num_too_long=1)
+    with pytest.raises(Refused, match=r'1 longer than sequence_length.*too_long = "split"'):
+        require_samples([counts])

@@ -1,12 +1,23 @@
 """Spark on this machine: what it says and leaves is what the local processes say and leave."""
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import TINY_RECIPE, dialogue, fsft_command, fsft_environment, write_jsonl
+from tests.support import (
+    TINY_RECIPE,
+    dialogue,
+    fsft,
+    fsft_command,
+    fsft_environment,
+    only_run,
+    steps_in,
+    write_jsonl,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +76,34 @@ def test_a_master_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "spark://127.0.0.1:9" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+WRITE = """
+import sys
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+ids = [([3 + i, 40, 50, 60], [-100, 40, 50, 60]) for i in range(40)]
+spark.createDataFrame(ids, "ids array<int>, targets array<int>").repartition(3).write.parquet(
+    sys.argv[1] + "/tokens"
+)
+rows = [(f"question {i}", f"answer {i}") for i in range(40)]
+spark.createDataFrame(rows, "question string, reply string").repartition(3).write.parquet(
+    sys.argv[1] + "/rows"
+)
+"""
+TRAIN = """data.train=[
+{ path = "tokens", format = "tokens", columns = { input_ids = "ids", labels = "targets" } },
+{ path = "rows", columns = { prompt = "question", answer = "reply" } }]""".replace("\n", " ")
+
+
+def test_parquet_that_spark_wrote_is_trained_on_by_a_map_of_its_columns(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", WRITE, tmp_path], check=True, timeout=300)
+    (tmp_path / "tiny.toml").write_text(TINY_RECIPE, encoding="utf-8")
+    steps = ("--set", "budget.steps=2", "--until", "train")
+    done = fsft("run", "tiny.toml", "--set", TRAIN, *steps, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path)
+    ids, rows = json.loads((run / "data" / "info.json").read_text())["splits"]["train"]["sources"]
+    assert (ids["format"], ids["num_used"]) == ("tokens", 40)
+    assert (rows["format"], rows["num_used"]) == ("prompt_answer", 40)
+    assert len(steps_in(run)) == 2

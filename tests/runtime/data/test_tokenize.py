@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from fsft.recipes.problems import Refused, RunFailed
+from fsft.recipes.schema import Recipe
 from fsft.runtime.data import engines, local_engine, tokenize
 from fsft.runtime.data.engines import Reference, TokenIds
 from fsft.runtime.data.samples import MAX_PROBLEMS
 from fsft.runtime.data.store import read_batches
 from tests.runtime.data.tokenized import WORDS, contents, recipe, rows, tokenized, tokenizer_folder
-from tests.support import write_jsonl
+from tests.support import dialogue, write_jsonl
+
+SHAPES = ("alpaca", "messages", "preference", "kto", "turns", "text")
 
 
 @pytest.fixture
@@ -29,10 +32,34 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenize, "PART_BYTES", 20_000)
 
 
+def mixture(folder: Path, *overrides: str) -> Recipe:
+    """A recipe of files of several shapes, with templates of their own, written to `folder`."""
+    told = [[turn["content"] for turn in row["messages"]] for row in rows(300)]
+    shapes = {
+        "alpaca.json": [{"instruction": q, "input": "", "output": a} for q, a in told],
+        "chats.jsonl": [dialogue(q, a) for q, a in told],
+        "liked.jsonl": [{"prompt": q, "chosen": a or "b", "rejected": "a"} for q, a in told],
+        "rated.jsonl": [{"prompt": q, "completion": a, "label": len(a) > 9} for q, a in told],
+        "turns.jsonl": [
+            {"conversation": [{"user": q}, {"assistant": a}], "category": len(a)} for q, a in told
+        ],
+        "text.jsonl": [{"text": f"{q} {a}"} for q, a in told],
+    }
+    for name, values in shapes.items():
+        write_jsonl(folder / name, values)
+    (folder / "alpaca.json").write_text(json.dumps(shapes["alpaca.json"]))
+    templates = {"alpaca.json": "alpaca", "chats.jsonl": "baichuan2"}
+    sources = ", ".join(
+        f'{{ path = "{name}", template = "{templates.get(name, "chatml")}" }}' for name in shapes
+    )
+    return recipe(folder, f"data.train=[{sources}]", 'data.too_long="split"', *overrides)
+
+
 def test_any_number_of_workers_makes_the_same_files(folder: Path, small_parts: None) -> None:
-    one = tokenized(recipe(folder, "data.workers=1"), folder / "one")
-    two = tokenized(recipe(folder, "data.workers=2"), folder / "two")
-    assert len(one.files) > 3
+    one = tokenized(mixture(folder, "data.workers=1"), folder / "one")
+    two = tokenized(mixture(folder, "data.workers=2"), folder / "two")
+    assert len(one.files) > 6
+    assert {counts.format for counts in one.sources} == set(SHAPES)
     assert [file.name for file in one.files] == [file.name for file in two.files]
     assert contents(one) == contents(two)
     assert one.parts == two.parts
@@ -78,12 +105,13 @@ def test_a_spark_cluster_makes_the_same_files(folder: Path, small_parts: None) -
         pytest.skip("there is no java here")
     from tests.runtime.data.spark_cluster import spark_cluster
 
-    local = tokenized(recipe(folder), folder / "local")
+    local = tokenized(mixture(folder), folder / "local")
     with spark_cluster(folder, num_workers=2) as master:
         settings = ('data.engine="spark"', f'data.spark_master="{master}"')
-        spark = tokenized(recipe(folder, *settings), folder / "spark")
-    assert len(local.files) > 3
+        spark = tokenized(mixture(folder, *settings), folder / "spark")
+    assert len(local.files) > 6
     assert contents(local) == contents(spark)
+    assert local.parts == spark.parts
 
 
 def test_what_was_done_before_a_kill_is_not_done_again(folder: Path, small_parts: None) -> None:
