@@ -34,7 +34,7 @@ def explain_memory(job: Job, layout: Layout, memory: Memory) -> Iterator[str]:
     for name, each, value, stages in (
         ("weights", style.weight_bytes, peak.weights, 3),
         ("gradients", style.gradient_bytes, peak.gradients, 2),
-        ("optimizer", style.optimizer_bytes, peak.optimizer, 1),
+        ("optimizer", style.optimizer_bytes_under(layout.zero), peak.optimizer, 1),
     ):
         divided = f" / {layout.shards} (ZeRO {layout.zero})" if layout.zero >= stages else ""
         yield f"{name} = {each:g} B × parameters{divided} = {format_gib(value)}"

@@ -154,13 +154,15 @@ def _stage_memory(job: Job, layout: Layout, stage: int) -> Memory:
     if layout.offload_optimizer == "none" and style.copies_gradients:
         step = 4.0 * min(SUBGROUP, states.updated)
     weights, optimizer, held = states.weights, states.optimizer, states.held
+    # The third stage has its bucket for gradients all the time.
+    kept = reduced if zero == 3 and style.sharded_weights == "zero" else 0.0
     moments = (
-        (weights, held, optimizer, activations + ending, logits, gathered),
+        (weights, held, optimizer, activations + ending, logits, gathered + kept),
         (weights, held, optimizer, activations + working, 0.0, gathered + reduced),
         (weights, states.all_gradients, optimizer, working, 0.0, gathered + reduced),
-        (weights, states.gradients, optimizer, 0.0, 0.0, step),
-        (weights, held, optimizer, working, evaluated, gathered),
-        (weights, held, optimizer, 0.0, 0.0, 0.0),
+        (weights, states.gradients, optimizer, 0.0, 0.0, step + kept),
+        (weights, held, optimizer, working, evaluated, gathered + kept),
+        (weights, held, optimizer, 0.0, 0.0, kept),
     )
     allocated = max(map(sum, moments))
     reserved = allocated * style.reserved_per_allocated
@@ -225,7 +227,7 @@ def _states(job: Job, layout: Layout, part: StageParameters) -> States:
         weights -= stored * (style.weight_bytes - bits / 8)
     if zero == 3:
         weights *= (part.dense / shards + experts / expert_shards) / on_rank
-    optimizer = style.optimizer_bytes * (divided if zero >= 1 else trained)
+    optimizer = style.optimizer_bytes_under(zero) * (divided if zero >= 1 else trained)
     all_gradients = gradients = style.gradient_bytes * trained
     if zero >= 2:
         all_gradients = gradients = style.gradient_bytes * divided
@@ -233,7 +235,8 @@ def _states(job: Job, layout: Layout, part: StageParameters) -> States:
     held = 0.0
     if style.whole_gradients and zero == 3 and layout.gradient_accumulation > 1:
         held = gradients = all_gradients = style.gradient_bytes * on_rank
-    elif style.held_gradients:
+    elif style.held_gradients or (zero == 3 and style.sharded_weights == "zero"):
+        # DeepSpeed's third stage keeps the room for them.
         held = gradients
     elif layout.gradient_accumulation > 1:
         held = gradients + others

@@ -24,6 +24,8 @@ class Style:
     """Held from one micro batch to the next, and until the optimizer step."""
     optimizer_bytes: float = 12.0
     """Master weights and two moments."""
+    always_copies_weights: bool = True
+    """Without ZeRO, too, there are master weights beside those that are computed with."""
     sharded_weights: Literal["zero", "fsdp"] = "zero"
     """zero: states are divided by stage; fsdp: float32 shards, gathered in the computing type."""
     compute_bytes: float = 2.0
@@ -94,6 +96,11 @@ class Style:
         """The type that matrix products are computed in."""
         return "float32" if self.compute_bytes == 4 else "bfloat16"
 
+    def optimizer_bytes_under(self, zero: int) -> float:
+        """Bytes of optimizer states for each parameter in a ZeRO stage."""
+        copies = zero > 0 or self.always_copies_weights
+        return self.optimizer_bytes - (0.0 if copies else self.weight_bytes)
+
     @property
     def family(self) -> str:
         """The published runs that tell how far predictions are off."""
@@ -107,7 +114,7 @@ HUGGING_FACE = Style(name="huggingface", picks_positions=True)
 def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fused") -> Style:
     """What `fsft run` executes with a recipe's model.dtype under DeepSpeed.
 
-    In float32 the optimizer keeps a float32 copy of the weights all the same. Attention with a mask
+    In float32, ZeRO's optimizer keeps a float32 copy of the weights all the same. Attention with a mask
     goes through PyTorch's memory-efficient kernel, about as fast as the first FlashAttention.
     """
     kernels: dict[str, Kernels] = {
@@ -134,6 +141,7 @@ def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fu
             gradient_bytes=4.0,
             compute_bytes=4.0,
             copies_gradients=False,
+            always_copies_weights=False,
         )
     return style
 
