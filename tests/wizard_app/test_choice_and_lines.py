@@ -59,7 +59,7 @@ def test_a_click_picks_a_device() -> None:
     use(choose)
 
 
-def test_a_picked_layout_answers_three_questions_that_undo_takes_back_at_once() -> None:
+def test_a_picked_layout_answers_its_questions_and_undo_takes_all_back_at_once() -> None:
     async def pick(person: Person) -> None:
         await person.press("alt+6")
         person.app.query_one("#layouts").focus()
@@ -70,6 +70,12 @@ def test_a_picked_layout_answers_three_questions_that_undo_takes_back_at_once() 
         assert person.app.draft.answers == {
             "parallel.zero": str(layout.zero),
             "parallel.micro_batch": str(layout.micro_batch),
+            "parallel.tensor": str(layout.tensor),
+            "parallel.pipeline": str(layout.pipeline),
+            "parallel.sequence": str(layout.sequence),
+            "parallel.expert": str(layout.expert),
+            "parallel.offload_optimizer": layout.offload_optimizer,
+            "parallel.offload_weights": layout.offload_weights,
             "parallel.activation_checkpointing": layout.checkpointing,
         }
         assert person.shown("parallel.zero") == str(layout.zero)

@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from fsft.runtime.run_directory import RunDirectory
@@ -53,7 +54,9 @@ def main() -> None:
             if subject not in references:
                 references[subject] = _run(Path(folder) / f"alone-{number}", subject.alone, subject)
             run = _run(Path(folder) / f"run-{number}", layout, subject)
-            found[layout, subject] = deviations(references[subject], run)
+            # DeepSpeed tells on standard output what it reads.
+            with redirect_stdout(sys.stderr):
+                found[layout, subject] = deviations(references[subject], run)
             print(layout.name, "|", subject.name, "|", *found[layout, subject], file=sys.stderr)
     print(page(found), end="")
 
