@@ -10,12 +10,15 @@ Made = TypeVar("Made")
 
 def made_ahead(make: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """What `make` makes of each item, in order; the next one is made while this one is used."""
+    rest = iter(items)
+    try:
+        made = make(next(rest))
+    except StopIteration:
+        return
+    # No thread is started for one item alone.
     with ThreadPoolExecutor(1) as thread:
-        ready = None
-        for item in items:
+        for item in rest:
             upcoming = thread.submit(make, item)
-            if ready is not None:
-                yield ready.result()
-            ready = upcoming
-        if ready is not None:
-            yield ready.result()
+            yield made
+            made = upcoming.result()
+    yield made

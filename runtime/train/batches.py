@@ -118,9 +118,10 @@ class BatchPlan:
         rows = np.empty_like(places)
         for each in np.unique(passes):
             rows[passes == each] = self._order(int(each))(within[passes == each])
-        first, longest = self._order(0)(np.zeros(1, np.int64))[0], self._extent.longest_row
-        rows[(passes == 0) & (rows == longest)] = first
-        rows[places == 0] = longest
+        if passes[0] == 0:
+            first, longest = self._order(0)(np.zeros(1, np.int64))[0], self._extent.longest_row
+            rows[(passes == 0) & (rows == longest)] = first
+            rows[places == 0] = longest
         return rows.reshape(self._num_together, self.global_batch)
 
     def _alike(self, group: int) -> Indexes:

@@ -13,8 +13,8 @@ from typing import Any
 from unittest.mock import patch
 
 import deepspeed
-import torch
 import torch.distributed as dist
+from deepspeed.runtime import utils
 
 from fsft.recipes.events import read_events, steps_of
 from fsft.runtime.launch.whereabouts import Whereabouts
@@ -75,9 +75,7 @@ def main() -> None:
     with (
         patch.object(trainer, "_one_step", noting),
         patch.object(dist, "all_reduce", watch.timed(dist.all_reduce)),
-        patch.object(
-            torch.nn.utils, "clip_grad_norm_", watch.timed(torch.nn.utils.clip_grad_norm_)
-        ),
+        patch.object(utils, "clip_grad_norm_", watch.timed(utils.clip_grad_norm_)),
     ):
         trainer.train(StopRequest(run.stop_file), Whereabouts(run.signs, dist.get_rank()))
     if dist.get_rank() == 0:
