@@ -33,9 +33,9 @@ all and demands at most
 ({BOUNDS["bfloat16"].loss:.0e}, {BOUNDS["bfloat16"].grad_norm:.0e} and \
 {BOUNDS["bfloat16"].weights:.0e} in bfloat16, where sums in another order round otherwise).
 
-This page is written by `python -m tests.runtime.train.matrix`. `--only` and `--subject` leave rows
-and columns out: what is not shown was not run for this page. An empty cell is not legal, or one in
-which routers of experts choose otherwise because sums are rounded otherwise.
+This page is written by `python -m tests.runtime.train.matrix`. `--only` and `--subject` leave some
+out: – was not run for this page. An empty cell is not legal, or one in which routers of experts
+choose otherwise because sums are rounded otherwise.
 """
 
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 def page(found: Mapping[tuple[Layout, Subject], Deviations]) -> str:
     """The page, as markdown."""
-    parts = [TEXT]
+    parts, legal = [TEXT], set(matrix())
     for dtype in DTYPES:
         own = {subject for _, subject in found if subject.dtype == dtype}
         subjects = [subject for subject in SUBJECTS if subject in own]
@@ -73,7 +73,10 @@ def page(found: Mapping[tuple[Layout, Subject], Deviations]) -> str:
         parts += [f"\n## {dtype}\n", "| layout | processes | " + " | ".join(heads) + " |"]
         parts.append("|---" * (len(heads) + 2) + "|")
         for layout in LAYOUTS:
-            cells = [_cell(found.get((layout, subject))) for subject in subjects]
+            cells = [
+                _cell(found.get((layout, subject)), is_legal=(layout, subject) in legal)
+                for subject in subjects
+            ]
             if any(cells):
                 shown = " | ".join(cells)
                 parts.append(f"| {layout.name} | {layout.num_processes} | {shown} |")
@@ -85,8 +88,10 @@ def _run(folder: Path, layout: Layout, subject: Subject) -> RunDirectory:
     return trained(folder, *overrides, num_processes=layout.num_processes)
 
 
-def _cell(found: Deviations | None) -> str:
-    return "" if found is None else f"{max(found):.0e}" if max(found) else "0"
+def _cell(found: Deviations | None, *, is_legal: bool) -> str:
+    if found is None:
+        return "–" if is_legal else ""
+    return f"{max(found):.0e}" if max(found) else "0"
 
 
 if __name__ == "__main__":
