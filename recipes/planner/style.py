@@ -114,8 +114,8 @@ HUGGING_FACE = Style(name="huggingface", picks_positions=True)
 def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fused") -> Style:
     """What `fsft run` executes with a recipe's model.dtype under DeepSpeed.
 
-    In float32, ZeRO's optimizer keeps a float32 copy of the weights all the same. Attention with a mask
-    goes through PyTorch's memory-efficient kernel, about as fast as the first FlashAttention.
+    In float32, ZeRO's optimizer keeps a float32 copy of the weights all the same. Attention with a
+    mask goes through PyTorch's memory-efficient kernel, about as fast as the first FlashAttention.
     """
     kernels: dict[str, Kernels] = {
         "fused": Kernels(),
