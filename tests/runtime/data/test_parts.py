@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -160,7 +161,11 @@ def test_memory_stays_small_whatever_the_size(tmp_path: Path, name: str) -> None
     elif name.startswith("a.jsonl"):
         plain = tmp_path / "plain.jsonl"
         with plain.open("w") as file:
-            file.writelines(f'{{"text": "{index} {text}"}}\n' for index in range(number))
+            # Else it would be packed as densely as only a bomb is.
+            noise = random.Random(0)
+            file.writelines(
+                f'{{"text": "{noise.randbytes(20).hex()} {text}"}}\n' for _ in range(number)
+            )
         if name == "a.jsonl":
             plain.rename(path)
         else:
