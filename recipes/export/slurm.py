@@ -35,9 +35,10 @@ def slurm_script(job: Job) -> str:
 #!/bin/bash
 {header}
 
+# Set before fsft starts: no signal may come between.
+trap 'kill -USR1 "$!"' USR1 TERM
 fsft run {shlex.join(job.arguments)} --launcher slurm &
 pid=$!
-trap 'kill -USR1 "$pid"' USR1 TERM
 # A signal ends a wait early.
 while kill -0 "$pid" 2>/dev/null; do wait "$pid"; code=$?; done
 if [ "$code" -eq {ExitCode.STOPPED.value} ]; then
