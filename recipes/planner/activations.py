@@ -168,7 +168,7 @@ def _attention(attention: Attention, style: Style, method: Method) -> Saved:
         split += _repeated(attention, style)
         split += _input_of((output,), style, method)
     else:
-        if byte == 4 and style.attention == "fused":
+        if byte == 4:
             # Kernels for float32 know no groups of heads.
             split += _repeated(attention, style)
         # The kernel's output and the logarithm of each row's sum.
@@ -246,7 +246,7 @@ def pair_bytes(attention: Attention, style: Style, length: int) -> float:
     if attention.masked:
         return style.compute_bytes * length
     is_long = attention.window and length > attention.window and style.masks_windows
-    if is_long or style.attention == "masked":
+    if is_long:
         return style.compute_bytes * length + _repeated(attention, style)
     return 0.0
 

@@ -81,7 +81,7 @@ UNITS = (
 )
 ATTENTION = {
     "fused": "attention by a fused kernel without a mask, as flash-attn has it",
-    "masked": "attention by PyTorch's own kernel, with a mask that keeps packed samples apart",
+    "masked": "attention by PyTorch's own kernel, one packed sample at a time",
     "scores": "attention that keeps a score for each pair of tokens",
 }
 

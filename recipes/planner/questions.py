@@ -86,7 +86,7 @@ def _attention_of(recipe: Recipe, *, is_cpu: bool) -> Literal["fused", "masked",
         kernel = "flash_attention_2" if flash else "sdpa"
     if kernel == "eager":
         return "scores"
-    # Samples that share a row are kept apart by a mask, unless the kernel knows of them.
+    # A mask tells where the samples of a row begin, unless the kernel knows of them.
     return "masked" if kernel == "sdpa" and recipe.data.packing else "fused"
 
 

@@ -54,8 +54,8 @@ class Style:
     kept_logit_bytes: float = 4.0
     """The log-softmax, which forward leaves for backward."""
     attention: Literal["fused", "masked", "scores"] = "fused"
-    """fused knows by itself who sees whom; masked is given a mask of all pairs of tokens, with keys
-    and values repeated for every head; scores computes and keeps one for each pair."""
+    """fused knows by itself who sees whom; masked is told by a mask of all pairs of tokens where
+    samples begin; scores computes and keeps one for each pair."""
     masks_windows: bool = True
     """Where a window is shorter than the sequence, attention is given a mask of all pairs."""
     scores_bytes: float = 0.0
@@ -114,8 +114,9 @@ HUGGING_FACE = Style(name="huggingface", picks_positions=True)
 def fsft_style(dtype: str, attention: Literal["fused", "masked", "scores"] = "fused") -> Style:
     """What `fsft run` executes with a recipe's model.dtype under DeepSpeed.
 
-    In float32, ZeRO's optimizer keeps a float32 copy of the weights all the same. Attention with a
-    mask goes through PyTorch's memory-efficient kernel, about as fast as the first FlashAttention.
+    In float32, ZeRO's optimizer keeps a float32 copy of the weights all the same. Attention sample
+    by sample goes through PyTorch's kernels many times, taken to be as fast as the first
+    FlashAttention.
     """
     kernels: dict[str, Kernels] = {
         "fused": Kernels(),

@@ -67,8 +67,8 @@ def trace_step(
     """Trace forward, loss and backward of a config.json's causal language model.
 
     Every token learns. One of `every` layers is checkpointed. `dtype` is that of weights and
-    activations. `packed` rows hold several samples, which PyTorch's own attention keeps apart by a
-    mask. Raises RecipeError for a config that transformers does not take.
+    activations. `packed` rows hold several samples, which a mask keeps apart. Raises RecipeError
+    for a config that transformers does not take.
     """
     with FakeTensorMode(), gpu_kernels(), _packing(packed):
         return _trace(config, micro_batch, sequence_length, checkpointing, every, dtype)
@@ -167,10 +167,26 @@ class Living(TorchDispatchMode):
 
 @contextmanager
 def _packing(packed: bool) -> Iterator[None]:
-    """Whether rows are packed, which transformers cannot see in positions without data."""
+    """Whether rows are packed, which transformers cannot see in positions without data.
+
+    Training computes attention for each sample alone, which takes the more the longer they are:
+    here one fills its row.
+    """
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     def find(positions: torch.Tensor) -> torch.Tensor | None:
         return torch.zeros_like(positions) if packed else None
 
-    with patch("transformers.masking_utils.find_packed_sequence_indices", find):
-        yield
+    whole = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def of_one_sample(module: Any, query: Any, key: Any, value: Any, mask: Any, **how: Any) -> Any:
+        window = how.get("sliding_window") or query.shape[2]
+        is_plain = packed and mask is not None and query.shape[2] <= window
+        return whole(module, query, key, value, None if is_plain else mask, **how)
+
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", of_one_sample)
+    try:
+        with patch("transformers.masking_utils.find_packed_sequence_indices", find):
+            yield
+    finally:
+        ALL_ATTENTION_FUNCTIONS.register("sdpa", whole)

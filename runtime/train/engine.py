@@ -8,8 +8,9 @@ import torch
 
 from fsft.recipes.schema import Recipe
 from fsft.runtime.train.activation_checkpointing import apply_checkpointing
+from fsft.runtime.train.clipping import clip_gradients
 from fsft.runtime.train.compile import compile_layers
-from fsft.runtime.train.expert import clip_spread, spread_experts
+from fsft.runtime.train.expert import spread_experts
 from fsft.runtime.train.head_loss import compute_loss_at_head
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import computing_dtype
@@ -82,18 +83,11 @@ def make_engine(
 
 def gradient_step(engine: Any, recipe: Recipe) -> float:
     """Update the weights from the accumulated gradients; returns their norm before clipping."""
-    from deepspeed.runtime.utils import clip_grad_norm_
-
     norm = None
     if _is_plain(recipe):
-        limit = recipe.optimizer.clip or math.inf
-        parameters = list(engine.module.parameters())
-        if recipe.parallel.settled.expert > 1:
-            norm = clip_spread(parameters, limit)
-        else:
-            norm = clip_grad_norm_(parameters, limit, mpu=engine.mpu)
+        norm = clip_gradients(engine, recipe.optimizer.clip or math.inf)
     engine.step()
-    return float(engine.get_global_grad_norm() if norm is None else norm)
+    return float(engine.get_global_grad_norm()) if norm is None else norm
 
 
 def deepspeed_config(recipe: Recipe) -> dict[str, Any]:

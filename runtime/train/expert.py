@@ -94,6 +94,13 @@ def is_spread(parameter: torch.Tensor) -> bool:
     return not getattr(parameter, "allreduce", True)
 
 
+def group_of_experts(parameter: Any) -> Any:
+    """The ranks that hold the other experts of a parameter that is spread."""
+    from deepspeed.utils import groups
+
+    return groups._get_expert_parallel_group(parameter.group_name)
+
+
 def spread_names(model: torch.nn.Module) -> list[str]:
     """The names of parameters that hold other experts on other ranks."""
     return [name for name, parameter in model.named_parameters() if is_spread(parameter)]
@@ -102,37 +109,15 @@ def spread_names(model: torch.nn.Module) -> list[str]:
 def whole_shape(parameter: torch.Tensor) -> list[int]:
     """The shape of a parameter that is spread, with the experts of all ranks."""
     experts, *rest = parameter.shape
-    return [experts * dist.get_world_size(_group_of(parameter)), *rest]
+    return [experts * dist.get_world_size(group_of_experts(parameter)), *rest]
 
 
 def own_share(whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """Of a parameter with the experts of all ranks, what `parameter` holds on this rank."""
     if not is_spread(parameter):
         return whole
-    group = _group_of(parameter)
+    group = group_of_experts(parameter)
     return whole.chunk(dist.get_world_size(group))[dist.get_rank(group)]
-
-
-def clip_spread(parameters: list[torch.nn.Parameter], limit: float) -> torch.Tensor:
-    """Torch's clip_grad_norm_, with the norm of the experts of all ranks; returns it."""
-    common = [p.grad for p in parameters if p.grad is not None and not is_spread(p)]
-    spread = [p for p in parameters if is_spread(p)]
-    squared = _squared_norm([p.grad for p in spread if p.grad is not None])
-    dist.all_reduce(squared, group=_group_of(spread[0]))
-    norm = (_squared_norm(common) + squared).sqrt()
-    torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-    return norm
-
-
-def _squared_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
-    norms = [torch.linalg.vector_norm(each, dtype=torch.float32) for each in gradients]
-    return torch.stack(norms).square().sum()
-
-
-def _group_of(parameter: Any) -> Any:
-    from deepspeed.utils import groups
-
-    return groups._get_expert_parallel_group(parameter.group_name)
 
 
 def _expert_modules(model: torch.nn.Module) -> Iterator[Any]:

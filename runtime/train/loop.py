@@ -43,6 +43,7 @@ from fsft.runtime.train.model import (
 )
 from fsft.runtime.train.offload import clear, nvme_folder
 from fsft.runtime.train.pipeline import PipelineSteps
+from fsft.runtime.train.sample_attention import attend_by_sample
 from fsft.runtime.train.sequence import SequenceParallel
 from fsft.runtime.train.stages import Stages, plan_stages
 from fsft.runtime.train.steps import Steps
@@ -94,6 +95,7 @@ class Trainer:
         latest = latest_checkpoint(run.checkpoints)
         stages = plan_stages(self.recipe, model, latest, self._sample)
         self._tell_stages(stages)
+        attend_by_sample()
         self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_layer_parameters, self.num_head_parameters = num_matmul_parameters(model)
