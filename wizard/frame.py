@@ -45,9 +45,10 @@ class Frame(InOrderApp[Result]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
-    history: reactive[History] = reactive(History(Draft()), init=False)
+    # `_show` paints what changed; Textual would paint the whole screen for each answer.
+    history: reactive[History] = reactive(History(Draft()), init=False, repaint=False)
     """All answers, and the way back."""
-    facts: reactive[Facts] = reactive(Facts(NO_MACHINE), init=False)
+    facts: reactive[Facts] = reactive(Facts(NO_MACHINE), init=False, repaint=False)
 
     def __init__(self, draft: Draft, facts: Facts, theme: str) -> None:
         super().__init__()
