@@ -85,10 +85,6 @@ class WizardApp(Actions):
 
     # What a person does
 
-    @on(Field.Answered)
-    def _answered(self, event: Field.Answered) -> None:
-        self._change(self.draft.answer(event.key, event.text), event.key)
-
     @on(Lookup.Named)
     def _picked_name(self, event: Lookup.Named) -> None:
         self._change(self.draft.answer(event.key, event.name))

@@ -73,7 +73,7 @@ class Frame(InOrderApp[Result]):
         with Horizontal(id="body"):
             yield Sidebar()
             with ContentSwitcher(id="steps", initial="step-model"):
-                yield PANES["model"]()
+                yield PANES["model"](self._tell)
         yield Static("", id="help")
         yield PlanPane("", id="plan")
         yield Footer(compact=True)
@@ -83,7 +83,9 @@ class Frame(InOrderApp[Result]):
         target = next(known for known in STEPS if known == step)
         switcher = self.query_one("#steps", ContentSwitcher)
         if not switcher.query(f"#step-{target}"):
-            await switcher.add_content(PANES[target](), id=f"step-{target}", set_current=False)
+            await switcher.add_content(
+                PANES[target](self._tell), id=f"step-{target}", set_current=False
+            )
         self._seen |= {self.step}
         self.step = target
         switcher.current = f"step-{target}"
@@ -99,6 +101,9 @@ class Frame(InOrderApp[Result]):
         """The plan moves beside or under the steps."""
         if self.is_running:
             self.call_after_refresh(self._show)
+
+    def _tell(self, key: str, text: str) -> None:
+        self._change(self.draft.answer(key, text), key)
 
     def _change(self, draft: Draft, key: str = "") -> None:
         self._travel(self.history.change(draft, key))

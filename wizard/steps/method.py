@@ -20,6 +20,7 @@ from fsft.wizard.outlook import Outlook
 from fsft.wizard.planning import with_length
 from fsft.wizard.questions import Step
 from fsft.wizard.steps.step import StepPane
+from fsft.wizard.widgets.field import Tell
 from fsft.wizard.widgets.text import set_text
 
 RANK = 8
@@ -31,8 +32,8 @@ class MethodStep(StepPane):
     step: ClassVar[Step] = "method"
     intro: ClassVar[str] = "What is trained, and how fast it learns."
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(tell)
         self._shown: tuple[Plan | None, float | None] = (None, None)
         self._searched: Plan | None = None
         self._best: dict[str, Candidate | None] = {}

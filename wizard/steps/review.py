@@ -11,6 +11,7 @@ from fsft.wizard.outlook import Outlook
 from fsft.wizard.questions import TITLES, Step, question_for
 from fsft.wizard.saving import difference, run_command
 from fsft.wizard.steps.step import StepPane
+from fsft.wizard.widgets.field import Tell
 from fsft.wizard.widgets.lines import Lines
 from fsft.wizard.widgets.text import set_text
 from fsft.wizard.widgets.toml import diff_lines, toml_lines
@@ -22,8 +23,8 @@ class ReviewStep(StepPane):
     step: ClassVar[Step] = "review"
     intro: ClassVar[str] = "All set? Enter writes it; F6 writes and runs it."
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(tell)
         self._shown: tuple[str, str] | None = None
 
     def below(self) -> Iterable[Widget]:

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from fsft.wizard.outlook import Outlook
 from fsft.wizard.questions import APART, Question, Step, questions_of
-from fsft.wizard.widgets.field import Field
+from fsft.wizard.widgets.field import Field, Tell
 
 
 class StepPane(VerticalScroll, can_focus=False):
@@ -34,8 +34,9 @@ class StepPane(VerticalScroll, can_focus=False):
             super().__init__()
             self.answers = answers
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Tell) -> None:
         super().__init__(id=f"step-{self.step}")
+        self._tell = tell
         self._fields: list[Field] = []
         self._outlook: Outlook | None = None
 
@@ -50,7 +51,7 @@ class StepPane(VerticalScroll, can_focus=False):
 
     def field(self, question: Question) -> Field:
         """A field that is kept up to date."""
-        field = Field(question)
+        field = Field(question, self._tell)
         self._fields.append(field)
         return field
 

@@ -17,6 +17,7 @@ from fsft.wizard.outlook import Outlook
 from fsft.wizard.planning import with_length
 from fsft.wizard.questions import APART, BY_KEY, LAYOUT_KEYS, Step
 from fsft.wizard.steps.step import StepPane
+from fsft.wizard.widgets.field import Tell
 from fsft.wizard.widgets.lines import Lines, Rows
 from fsft.wizard.widgets.memory_bar import bar, legend
 from fsft.wizard.widgets.text import set_text
@@ -37,8 +38,8 @@ class StrategyStep(StepPane):
     step: ClassVar[Step] = "strategy"
     intro: ClassVar[str] = "How is the work spread? auto is best; or pick a row."
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(tell)
         self._rows: list[Candidate] = []
         self._plan: Plan | None = None
         self._shown: tuple[object, ...] = ()

@@ -23,13 +23,6 @@ class Choice(Widget, can_focus=True):
 
     value: reactive[str] = reactive("")
 
-    class Changed(Message):
-        """A person took another value."""
-
-        def __init__(self, value: str) -> None:
-            super().__init__()
-            self.value = value
-
     class Submitted(Message):
         """A person is content with it."""
 
@@ -54,7 +47,7 @@ class Choice(Widget, can_focus=True):
     def action_move(self, step: int) -> None:
         """Take the value beside, round and round."""
         index = self.choices.index(self.value) if self.value in self.choices else -1
-        self._take(self.choices[(index + step) % len(self.choices)])
+        self.value = self.choices[(index + step) % len(self.choices)]
 
     def action_submit(self) -> None:
         """Go on."""
@@ -69,7 +62,7 @@ class Choice(Widget, can_focus=True):
         for choice in lines[event.y]:
             end = start + len(choice) + 2
             if start <= event.x < end:
-                self._take(choice)
+                self.value = choice
             start = end + 2
 
     def _lines(self, width: int) -> list[list[str]]:
@@ -85,8 +78,3 @@ class Choice(Widget, can_focus=True):
         if choice == self.value:
             return Content.from_markup("[bold $primary]● $x[/]", x=choice)
         return Content.from_markup("[dim]○[/] $x", x=choice)
-
-    def _take(self, value: str) -> None:
-        if value != self.value:
-            self.value = value
-            self.post_message(self.Changed(value))

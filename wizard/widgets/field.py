@@ -1,5 +1,6 @@
 """A question with its answer, where the answer comes from, and what is wrong with it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -20,6 +21,9 @@ from fsft.wizard.questions import Question
 from fsft.wizard.widgets.choice import Choice
 from fsft.wizard.widgets.text import set_text
 
+Tell = Callable[[str, str], None]
+"""Is told the key of a question and what a person typed or chose; "" takes the answer back."""
+
 
 class AnswerInput(Input):
     """Enter is said at the foot of the screen."""
@@ -34,14 +38,6 @@ class AnswerInput(Input):
 class Field(Vertical):
     """One line: label, answer, origin; and one more where there is a problem."""
 
-    class Answered(Message):
-        """A person typed or chose something; an empty text takes the answer back."""
-
-        def __init__(self, key: str, text: str) -> None:
-            super().__init__()
-            self.key = key
-            self.text = text
-
     class Accepted(Message):
         """Enter: on to the next step."""
 
@@ -52,15 +48,14 @@ class Field(Vertical):
             super().__init__()
             self.question = question
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, tell: Tell) -> None:
         super().__init__(id=f"field-{question.key.replace('.', '-')}")
         self.question = question
-        self._sent: list[str] = []
-        """What was typed here since the field got the focus and may not have come back yet."""
-        self._given = ""
-        """What was answered when the field was last brought up to date."""
-        self._heard = ""
-        """What stood here when the field last heard of it."""
+        self._tell = tell
+        self._typed: str | None = None
+        """The answer that was typed here last, if any was since the field got the focus."""
+        self._known = ""
+        """The text of the control as far as the field knows; any other was typed just now."""
         self._text = ""
         self._input = AnswerInput(compact=True)
         self._choice = Choice(question.choices)
@@ -69,6 +64,8 @@ class Field(Vertical):
 
     def compose(self) -> ComposeResult:
         """Label, control, origin; below them the problem."""
+        self._input.disable_messages(Input.Changed)
+        self.watch(self._control, "value", self._hear, init=False)
         with Horizontal(classes="line"):
             yield Label(self.question.label, classes="label")
             yield self._control
@@ -86,7 +83,7 @@ class Field(Vertical):
         self._show_value(answer.text, given, instead)
         origin = answer.origin if answer.text else ""
         set_text(self._origin, origin, resizes=False)
-        self.set_class(answer.origin == "you", "-given")
+        self._origin.set_class(answer.origin == "you", "-given")
         problems = outlook.problems.get(self.question.key, ())
         self.set_class(bool(problems), "-wrong")
         lines = [Content.from_markup("[$error]✗ $x[/]", x=_said(each)) for each in problems]
@@ -99,50 +96,37 @@ class Field(Vertical):
     def _show_value(self, text: str, given: str, instead: str) -> None:
         self._text = text
         self._input.placeholder = instead or (text if not given else "")
-        # Nobody likes a field that changes under their hands, or lags behind them.
-        if self._is_ahead_of(given):
-            return
-        self._sent.clear()
-        self._given = given
-        self._put(text)
+        # Nobody likes a field that changes under their hands.
+        if not self._control.has_focus or given != self._typed:
+            self._typed = None
+            self._put(text, given)
 
-    def _is_ahead_of(self, given: str) -> bool:
-        """Whether more was typed here than the answer tells so far."""
-        if not self._control.has_focus:
-            return False
-        if given in self._sent:
-            del self._sent[: self._sent.index(given)]
-            self._given = given
-            return True
-        return given == self._given and (bool(self._sent) or self._control.value != self._heard)
-
-    def _put(self, text: str) -> None:
+    def _put(self, text: str, given: str = "") -> None:
         """Show a text that was not typed here just now."""
-        self._heard = text
+        self._known = text
         control = self._control
         if isinstance(control, Choice):
             control.value = text
         elif control.value != text:
-            with control.prevent(Input.Changed):
-                control.value = text
+            control.value = text
             end = len(text) if control.has_focus else 0
             # What is typed next goes behind an answer, but in the place of a default.
-            control.selection = Selection(end if self._given else 0, end)
+            control.selection = Selection(end if given else 0, end)
 
     def focus_control(self) -> None:
         """Put the cursor where the answer is typed."""
         # At once: `focus` waits for a turn, and what is typed meanwhile would land elsewhere.
         self.screen.set_focus(self._control)
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
-        event.stop()
-        self._send(event.value)
+    def _hear(self, text: str) -> None:
+        """Pass on what a person typed or chose.
 
-    @on(Choice.Changed)
-    def _chosen(self, event: Choice.Changed) -> None:
-        event.stop()
-        self._send(event.value)
+        At once, and not by a message: on its way through the queues of all widgets around, the
+        letter would be painted alone, and its plan one or two frames later.
+        """
+        if text != self._known:
+            self._known, self._typed = text, text.strip()
+            self._tell(self.question.key, text)
 
     @on(Input.Submitted)
     @on(Choice.Submitted)
@@ -152,19 +136,14 @@ class Field(Vertical):
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
         """Tell what is asked."""
-        self._sent.clear()
+        self._typed = None
         self.post_message(self.Entered(self.question))
 
     def on_descendant_blur(self, _event: events.DescendantBlur) -> None:
         """An emptied field shows its default again."""
-        if self._sent[-1:] == [""]:
+        if self._typed == "":
             self._put(self._text)
-        self._sent.clear()
-
-    def _send(self, text: str) -> None:
-        self._heard = text
-        self._sent.append(text.strip())
-        self.post_message(self.Answered(self.question.key, text))
+        self._typed = None
 
 
 def _said(problem: Problem) -> str:
