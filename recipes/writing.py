@@ -1,6 +1,8 @@
 """A recipe as TOML that explains itself: every key with its description as a comment."""
 
+import json
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,19 @@ from fsft.recipes.wording import table_model
 
 def to_toml(recipe: Recipe) -> str:
     """The recipe with every value written out, each key under a comment that says what it is."""
+    document = to_document(recipe)
+    tables = {name: value for name, value in document.items() if _is_table(value)}
+    plain = {name: value for name, value in document.items() if name not in tables}
+    # The wizard writes the recipe anew for each key, and most of its tables are as before.
+    parts = [plain, *({name: value} for name, value in tables.items())]
+    return "".join(_part(json.dumps(part)) for part in parts)
+
+
+@lru_cache(maxsize=64)
+def _part(values: str) -> str:
+    """Some keys of a recipe as TOML; their values as JSON, which can be looked up."""
     document = tomlkit.document()
-    _fill(document, Recipe, to_document(recipe))
+    _fill(document, Recipe, json.loads(values))
     return tomlkit.dumps(document)
 
 

@@ -92,8 +92,10 @@ def distinct(plan: Plan, number: int) -> list[Candidate]:
     """The best layouts, not two that differ in batch or checkpointing alone."""
     found: dict[str, Candidate] = {}
     for candidate in plan.search.candidates:
+        if len(found) == number:
+            break
         found.setdefault(candidate.layout.name, candidate)
-    return list(found.values())[:number]
+    return list(found.values())
 
 
 def why_best(plan: Plan, best: Candidate) -> str:

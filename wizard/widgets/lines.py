@@ -10,6 +10,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -39,10 +40,16 @@ class Lines(Widget, can_focus=True):
 
     def show(self, lines: Sequence[Content]) -> None:
         """Show other lines, from where one was."""
-        if self.lines != tuple(lines):
-            self.lines = tuple(lines)
+        before, self.lines = self.lines, tuple(lines)
+        if len(before) != len(self.lines):
             self.top = self._within(self.top)
             self.refresh()
+            return
+        in_sight = range(self.top, min(self.top + self.size.height, len(before)))
+        changed = [index for index in in_sight if before[index] != self.lines[index]]
+        if changed:
+            width = self.size.width
+            self.refresh(*(Region(0, index - self.top, width, 1) for index in changed))
 
     def render(self) -> Content:
         """The lines in sight, with a track where there are more."""
