@@ -1,6 +1,7 @@
 """Lists and choices: what is picked, and how one gets out of them."""
 
 import pytest
+from textual.content import Content
 from textual.widgets import TabbedContent
 
 from fsft.wizard.widgets.lines import POINTER, Lines
@@ -164,3 +165,24 @@ def test_the_pointer_is_a_sign_and_up_and_down_leave_at_the_ends() -> None:
         assert person.focused == "model.path"
 
     use(walk)
+
+
+def test_lines_that_change_alone_are_seen_wherever_one_has_scrolled() -> None:
+    async def change(person: Person) -> None:
+        await person.press("alt+8")
+        recipe = person.app.query_one("#recipe-text", Lines)
+        names = [f"line {number}" for number in range(50)]
+        recipe.show([*map(Content, names)])
+        for top, index in ((0, 2), (20, 23), (20, 1)):
+            recipe.top = top
+            await person.settle()
+            names[index] = f"new at {index}"
+            recipe.show([*map(Content, names)])
+            await person.settle()
+            seen = [name for name in names if f"{name} " in person.screen()]
+            assert seen == names[top : top + recipe.size.height]
+        recipe.top = 0
+        await person.settle()
+        assert "new at 1 " in person.screen()
+
+    use(change)

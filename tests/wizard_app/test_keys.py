@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import RenderableType
+from textual.screen import Screen
 from textual.widgets import Input
 
 from fsft.wizard import autosave
 from fsft.wizard.draft import Draft
 from fsft.wizard.result import Result
+from fsft.wizard.widgets.plan_pane import PlanPane
 from tests.wizard_app.support import Person, use, wizard
 
 
@@ -65,6 +68,32 @@ def test_a_default_that_changes_under_the_cursor_still_gives_way_to_what_is_type
         assert person.shown("out") == "mine.toml"
 
     use(learn)
+
+
+def test_a_letter_is_painted_once_and_with_what_follows_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def type_one(person: Person) -> None:
+        await person.settle(0.5)
+        await person.press("alt+4")
+        person.field("budget.tokens").focus_control()
+        person.field("budget.tokens").query_one(Input).cursor_blink = False
+        await person.settle()
+        plan = person.app.query_one(PlanPane)
+        before, painted = plan.content, []
+        display = person.app._display
+
+        def displayed(screen: Screen[object], renderable: RenderableType | None) -> None:
+            painted.append(plan.content)
+            display(screen, renderable)
+
+        monkeypatch.setattr(person.app, "_display", displayed)
+        person.strike("5")
+        await person.settle()
+        assert person.shown("budget.tokens") == "5"
+        assert painted == [plan.content] != [before]
+
+    use(type_one)
 
 
 def test_letters_right_behind_enter_belong_to_the_next_step() -> None:
