@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fsft.recipes.events import EvalLoss, Step
-from fsft.recipes.problems import Refused
+from fsft.recipes.events import EvalLoss, Failed, Step
+from fsft.recipes.problems import ExitCode, FsftError, Refused, RunFailed
 from fsft.runtime.hardware import Devices
 from fsft.runtime.launch.agent import meeting_message, parse_options, torchrun_arguments
 from fsft.runtime.launch.hostfile import Host, read_hostfile
@@ -16,7 +16,9 @@ from fsft.runtime.launch.options import Launching, option_problems
 from fsft.runtime.launch.signs import Place, behind
 from fsft.runtime.launch.slurm import slurm_problems, srun_command
 from fsft.runtime.launch.ssh import remote_line, ssh_commands
+from fsft.runtime.launch.train import first_error
 from fsft.runtime.launch.verdicts import LOST_SECONDS, LostNodes, StepClock, hang_message
+from fsft.runtime.run_directory import RunDirectory
 
 JOB = Job(Path("/shared/runs/tiny"), Devices("cpu", per_node=4, nodes=2))
 
@@ -169,3 +171,25 @@ def test_the_process_that_others_wait_for_is_behind() -> None:
     assert "process 1 is behind, at step 5 (rows)" in hang_message(
         9.0, {0: waiting, 1: Place(5, "rows")}
     )
+
+
+REFUSED = Failed(stage="train", rank=0, message="it cannot be.", exit_code=ExitCode.REFUSED)
+FAILED = Failed(stage="train", rank=1, message="it broke.")
+KILLED = Failed(stage="train", message="process 1 was killed.")
+
+
+@pytest.mark.parametrize(
+    ("events", "kind", "words"),
+    [
+        ([REFUSED, FAILED], Refused, "it cannot be."),
+        ([FAILED, REFUSED], RunFailed, "it broke. (process 1; log: "),
+        ([REFUSED, KILLED], RunFailed, "process 1 was killed."),
+        ([], RunFailed, "the training processes could not be started"),
+    ],
+)
+def test_training_ends_with_the_kind_of_its_first_error(
+    tmp_path: Path, events: list[Failed], kind: type[FsftError], words: str
+) -> None:
+    error = first_error([*events], RunDirectory(tmp_path))
+    assert type(error) is kind
+    assert str(error).startswith(words)
