@@ -107,6 +107,20 @@ def test_all_that_is_wrong_with_a_hostfile_is_told_at_once(tmp_path: Path) -> No
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "cannot be read: No such file or directory."), (b"\xff", "cannot be read: invalid ")],
+)
+def test_a_hostfile_that_cannot_be_read_says_what_one_is(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / "hosts").write_bytes(content)
+    with pytest.raises(Refused, match=r"hosts: cannot be read: .* HOST slots=N") as caught:
+        read_hostfile(tmp_path / "hosts", nodes=2, devices_per_node=4)
+    assert reason in str(caught.value)
+
+
 def test_several_machines_need_a_launcher() -> None:
     assert "2 machines need a launcher" in reasons(Launching())
     assert not reasons(Launching(), nodes=1)
