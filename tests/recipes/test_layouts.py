@@ -1,15 +1,24 @@
 """Work that cannot be spread as a recipe says is refused in words, by all commands in the same."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fsft.cli.app import main
 from fsft.recipes.files import parse_recipe
-from fsft.recipes.layouts import layout_problems
+from fsft.recipes.hardware.accelerators import find_accelerator
+from fsft.recipes.hardware.cluster import make_cluster
+from fsft.recipes.layouts import described_devices, layout_problems
 from fsft.recipes.models.from_config import load_shape
+from fsft.recipes.planner.plan import make_plan
+from fsft.recipes.planner.questions import fixed_by, job_of, shape_of
+from fsft.recipes.planner.smallest import smallest
 from tests.support import TINY_RECIPE, write_tiny_recipe
 
 Says = Callable[..., str]
@@ -268,6 +277,60 @@ def test_what_is_left_to_the_planner_forbids_nothing() -> None:
     overrides = [f'parallel.{key}="auto"' for key in keys]
     recipe = parse_recipe(TINY_RECIPE, overrides=[*overrides, OPEN, "parallel.global_batch=8"])
     assert not layout_problems(recipe, load_shape("Qwen2-VL-7B"), 3)
+
+
+SIZES = st.sampled_from([1, 1, 1, 2, 2, 3, 4, "auto"])
+MODELS = st.sampled_from([(), HALF_THE_KEYS, MIXTRAL, ('model.config.model_type="bloom"',)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    parallel=st.fixed_dictionaries(
+        {
+            "zero": st.sampled_from([0, 1, 2, 3, "auto"]),
+            "tensor": SIZES,
+            "pipeline": SIZES,
+            "sequence": SIZES,
+            "expert": SIZES,
+            "micro_batch": SIZES,
+            "global_batch": st.sampled_from([4, 6, 8, 24]),
+            "offload_optimizer": st.sampled_from(["none", "cpu"]),
+        }
+    ),
+    nodes=st.integers(1, 2),
+    devices=st.integers(1, 8),
+    model=MODELS,
+)
+def test_what_is_refused_has_no_layout_and_what_is_decided_and_not_refused_has_one(
+    parallel: dict[str, Any], nodes: int, devices: int, model: tuple[str, ...]
+) -> None:
+    keys = [f"parallel.{key}={json.dumps(value)}" for key, value in parallel.items()]
+    recipe = parse_recipe(TINY_RECIPE, overrides=[*model, *keys, OPEN])
+    shape = shape_of(recipe)
+    device = find_accelerator("A100-80GB-SXM")
+    cluster = make_cluster(device, nodes=nodes, devices_per_node=devices)
+    plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed_by(recipe.parallel))
+    hardware = recipe.hardware.model_copy(update={"nodes": nodes})
+    refused = layout_problems(recipe.model_copy(update={"hardware": hardware}), shape, devices)
+    has_layout = bool(plan.best or smallest(plan))
+    assert not (refused and has_layout)
+    if "auto" not in parallel.values():
+        assert refused or has_layout
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("parallel.tensor=2", "model.config.vocab_size=323"),
+        ("parallel.sequence=4", FOUR),
+        (*STAGES, "model.config.num_hidden_layers=3"),
+        (*STAGES, "parallel.tensor=2", "parallel.sequence=2", EIGHT),
+        (*MIXTRAL, "parallel.expert=2", "parallel.sequence=2"),
+    ],
+)
+def test_what_need_not_be_even_is_not_refused(overrides: tuple[str, ...]) -> None:
+    recipe = parse_recipe(TINY_RECIPE, overrides=overrides)
+    assert not layout_problems(recipe, shape_of(recipe), described_devices(recipe.hardware))
 
 
 def test_rows_with_images_are_not_divided() -> None:
