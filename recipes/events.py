@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from fsft.recipes.problems import ExitCode
 from fsft.recipes.stages import Stage
 
 
@@ -194,6 +195,8 @@ class Failed(_Event):
     message: str
     details: str = ""
     """The traceback, where there is one."""
+    exit_code: int = ExitCode.FAILED
+    """What it makes the run end with."""
 
 
 class RunFinished(_Event):

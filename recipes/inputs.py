@@ -1,4 +1,4 @@
-"""The files that a recipe names: where they are, and what is wrong with them."""
+"""What a recipe asks for: where its files are, and what could not be found or used."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from fsft.recipes.data_files import (
     read_name,
 )
 from fsft.recipes.data_folder import data_below
-from fsft.recipes.pipelines import pipeline_problems
+from fsft.recipes.layouts import described_devices, known_shape, layout_problems
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import SPLITS, Data, Recipe, Source
 from fsft.recipes.shipped import (
@@ -33,12 +33,13 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"
 def missing_inputs(recipe: Recipe, recipe_folder: Path) -> list[Problem]:
     """Everything that the run would not find or could not use, as far as a look can tell."""
     resolved = resolve_paths(recipe, recipe_folder)
+    shape = known_shape(resolved)
     return [
         *_data_problems(recipe, recipe_folder),
         *_template_problems(recipe, recipe_folder),
         *_model_problems(recipe, recipe_folder),
-        *untrainable(resolved),
-        *pipeline_problems(resolved),
+        *untrainable(shape),
+        *layout_problems(resolved, shape, described_devices(recipe.hardware)),
     ]
 
 

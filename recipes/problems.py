@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The recipe or the command line is wrong."""
     REFUSED = 3
-    """Refused before the start: data missing or unusable, port taken, does not fit."""
+    """Refused before the first step: data missing or unusable, port taken, does not fit."""
     STOPPED = 75
     """Stopped on request, with a checkpoint to resume from (EX_TEMPFAIL of sysexits.h)."""
     INTERRUPTED = 130

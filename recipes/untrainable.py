@@ -2,19 +2,13 @@
 
 from collections.abc import Iterator
 
-from fsft.recipes.planner.questions import shape_of
-from fsft.recipes.problems import Problem, RecipeError
-from fsft.recipes.schema import Recipe
+from fsft.recipes.models.shape import ModelShape
+from fsft.recipes.problems import Problem
 
 
-def untrainable(recipe: Recipe) -> Iterator[Problem]:
-    """Why the recipe's model cannot be trained, as its config tells. Paths are absolute."""
-    try:
-        shape = shape_of(recipe)
-    except RecipeError:
-        # Not known here; training looks at the model itself.
-        return
-    if shape.encoder:
+def untrainable(shape: ModelShape | None) -> Iterator[Problem]:
+    """Why a model cannot be trained; None stands for one that training looks at itself."""
+    if shape and shape.encoder:
         yield Problem(
             key="model",
             reason=f"{shape.architecture} has an encoder beside its decoder, and is not trained.",

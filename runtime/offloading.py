@@ -7,8 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from fsft.recipes.planner.layout import Layout
-from fsft.recipes.planner.legal import why_not_offload
 from fsft.recipes.problems import Problem
 from fsft.recipes.schema import Parallel
 
@@ -16,24 +14,12 @@ _USES_LIBAIO = "#include <libaio.h>\nint main() { io_context_t c = 0; return io_
 
 
 def offload_problems(parallel: Parallel) -> Iterator[Problem]:
-    """Why states cannot be offloaded as the recipe says: its own contradictions, missing programs.
+    """Programs that this machine lacks for what the recipe offloads.
 
     What is left to the planner is no problem yet.
     """
-    keys = ("offload_optimizer", "offload_weights")
-    optimizer, weights = (getattr(parallel, key) for key in keys)
+    optimizer, weights = parallel.offload_optimizer, parallel.offload_weights
     if {optimizer, weights} <= {"none", "auto"}:
-        return
-    layout = Layout(
-        zero=3 if parallel.zero == "auto" else parallel.zero,
-        pipeline=1 if parallel.pipeline == "auto" else parallel.pipeline,
-        offload_optimizer="cpu" if optimizer == "auto" else optimizer,
-        offload_weights="none" if weights == "auto" else weights,
-    )
-    if reason := why_not_offload(layout):
-        key = keys[weights != "none"]
-        example = 'zero = 3 and offload_optimizer = "cpu"' if weights != "none" else "zero = 3"
-        yield Problem(key=f"parallel.{key}", reason=f"{reason}.", example=example)
         return
     compiler = os.environ.get("CXX", "c++")
     for program in (compiler, "ninja"):

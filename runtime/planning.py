@@ -1,14 +1,14 @@
 """Planning before the start: "auto" is answered, and what cannot fit is refused."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.hardware.detect import detected_cluster
+from fsft.recipes.layouts import layout_problems
 from fsft.recipes.models.from_config import UnknownArchitecture
 from fsft.recipes.models.shape import ModelShape
-from fsft.recipes.planner.expert_problems import expert_problems
 from fsft.recipes.planner.fit import why_not
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import Plan, make_plan
@@ -46,36 +46,39 @@ class Planned:
 def planned(recipe: Recipe) -> Planned:
     """The recipe with every "auto" of [parallel] answered for this machine.
 
-    What is left open where nothing fits takes the least memory. Raises Refused where the model
-    cannot be planned for although something is left open.
+    What is left open where nothing fits takes the least memory. Raises Refused where work cannot be
+    spread as the recipe says, and where the model cannot be planned for although something is left
+    open.
     """
-    if problems := list(offload_problems(recipe.parallel)):
-        raise Refused(*problems)
+    shape: ModelShape | None = None
+    unknown: Sequence[Problem] = ()
     try:
-        shape = _shape(recipe)
+        shape = model_shape(recipe)
     except RecipeError as error:
-        if not recipe.parallel.open_keys:
-            num_processes = find_devices(recipe.hardware).num_processes
-            _require_groups(recipe, num_processes, None)
-            return Planned(_checked(recipe, num_processes), {})
+        unknown = error.problems
+    devices = find_devices(recipe.hardware)
+    _require(
+        [*layout_problems(recipe, shape, devices.per_node), *offload_problems(recipe.parallel)]
+    )
+    open_keys = recipe.parallel.open_keys
+    if shape is None:
+        if not open_keys:
+            return Planned(recipe, {})
         raise Refused(
-            *error.problems,
+            *unknown,
             Problem(
-                key=f"parallel.{recipe.parallel.open_keys[0]}",
+                key=f"parallel.{open_keys[0]}",
                 reason="cannot be left to the planner for a model that it does not know.",
                 example="give a number",
             ),
-        ) from error
-    devices = find_devices(recipe.hardware)
-    _require_groups(recipe, devices.num_processes, shape)
-    if not recipe.parallel.open_keys:
-        _checked(recipe, devices.num_processes)
+        )
     cluster = _cluster(recipe, devices)
     plan = make_plan(job_of(recipe, shape, cluster), cluster, fixed_by(recipe.parallel))
     best = plan.best or _smallest(plan)
-    settled = _checked(settle(recipe, best.layout), devices.num_processes)
-    if plan.best and (problems := list(offload_problems(settled.parallel))):
-        raise Refused(*problems)
+    settled = settle(recipe, best.layout)
+    _require(layout_problems(settled, shape, devices.per_node))
+    if plan.best:
+        _require(offload_problems(settled.parallel))
     trouble = None if plan.best else _too_large(plan, best)
     return Planned(settled, _expected(plan, best), trouble)
 
@@ -87,7 +90,7 @@ def smaller_layout(recipe: Recipe) -> str:
     else would help where no layout needs less; empty where nothing is found. Raises RecipeError for
     a model that the planner does not know.
     """
-    shape = _shape(recipe)
+    shape = model_shape(recipe)
     cluster = _cluster(recipe, find_devices(recipe.hardware))
     job = job_of(recipe, shape, cluster)
     present = make_plan(job, cluster, fixed_by(recipe.parallel))
@@ -111,7 +114,11 @@ def _cluster(recipe: Recipe, devices: Devices) -> Cluster:
     return cluster_of(hardware, detected_cluster(devices.accelerator))
 
 
-def _shape(recipe: Recipe) -> ModelShape:
+def model_shape(recipe: Recipe) -> ModelShape:
+    """The shape of the recipe's model; torch counts what has no reader.
+
+    Raises RecipeError where neither knows the model.
+    """
     try:
         return shape_of(recipe)
     except UnknownArchitecture:
@@ -161,45 +168,7 @@ def _expected(plan: Plan, candidate: Candidate) -> dict[str, Any]:
     return expected
 
 
-def _require_groups(recipe: Recipe, num_processes: int, shape: ModelShape | None) -> None:
-    """Raises Refused where processes cannot work together as the recipe says."""
-    parallel = recipe.parallel
-    problems = expert_problems(recipe, shape, num_processes)
-    if shape and shape.vision and parallel.sequence not in (1, "auto"):
-        reason = "rows with images cannot be divided among processes."
-        problems.append(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
-    together = {
-        name: size
-        for name in ("tensor", "pipeline", "sequence")
-        if isinstance(size := getattr(parallel, name), int) and size > 1
-    }
-    if num_processes % (size := prod(together.values())):
-        product = " × ".join(f"{name} {number}" for name, number in together.items())
-        problems.append(
-            Problem(
-                key=f"parallel.{next(iter(together))}",
-                reason=f"{num_processes} processes cannot be divided into groups of {size} "
-                f"({product}).",
-                example=f"a number of processes that {size} divides",
-            )
-        )
-    if problems:
-        raise Refused(*problems)
-
-
-def _checked(recipe: Recipe, num_processes: int) -> Recipe:
-    """Raises Refused where the batch sizes contradict the global batch."""
-    settled, wanted = recipe.parallel.settled, recipe.parallel.global_batch
-    replicas = num_processes // settled.replica_size
-    product = settled.global_batch(num_processes)
-    if wanted is not None and wanted != product:
-        raise Refused(
-            Problem(
-                key="parallel.global_batch",
-                reason=f"micro_batch {settled.micro_batch} × gradient_accumulation "
-                f"{settled.gradient_accumulation} × {replicas} replicas is {product}, "
-                f"not {wanted}.",
-                example='gradient_accumulation = "auto"',
-            )
-        )
-    return recipe
+def _require(problems: Iterable[Problem]) -> None:
+    """Raises Refused with the problems, where there are any."""
+    if found := list(problems):
+        raise Refused(*found)

@@ -213,7 +213,9 @@ def _do_stage(plan: RunPlan, stage: Stage, events: EventLog) -> None:
         raise
     except Exception as error:
         explained = explain(error, run.path)
-        events.write_if_possible(Failed(stage=stage, message=str(explained)))
+        events.write_if_possible(
+            Failed(stage=stage, message=str(explained), exit_code=explained.exit_code)
+        )
         raise explained from error
     seconds = time.perf_counter() - started
     run.finish_stage(stage, FinishedStage(fingerprint, seconds, summary))

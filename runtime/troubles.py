@@ -40,7 +40,10 @@ def explain(error: Exception, folder: Path, next_layout: str = "") -> FsftError:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Of the host, or of a device, as torch says it."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # Of the host torch has no exception of its own.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def disk_full_message(folder: Path) -> str:

@@ -369,6 +369,8 @@ class ModelShape:
     vision: Vision | None = None
     splits: frozenset[str] = field(default_factory=frozenset)
     """Which of "tensor", "pipeline", "expert" there is a plan for."""
+    own_attention: bool = False
+    """Its attention cannot be exchanged for one that sees whole rows where they are divided."""
 
     @cached_property
     def num_embedding_parameters(self) -> int:

@@ -18,7 +18,12 @@ def with_plans(shape: ModelShape, config: Mapping[str, Any]) -> ModelShape:
         splits.add("expert")
     whole = _WHOLE.get(architecture, frozenset())
     layers = tuple((replace(layer, whole=whole), count) for layer, count in shape.stack.layers)
-    return replace(shape, splits=frozenset(splits), stack=Stack(layers))
+    return replace(
+        shape,
+        splits=frozenset(splits),
+        own_attention=architecture in _OWN_ATTENTION,
+        stack=Stack(layers),
+    )
 
 
 _WHOLE = {
@@ -28,6 +33,8 @@ _WHOLE = {
     "phi3": frozenset({"attention", "feed-forward"}),
 }
 """Products that hold several matrices in one are divided, but what they give is gathered."""
+_OWN_ATTENTION = frozenset({"bloom", "falcon", "mpt"})
+"""transformers 5.23 takes no other attention for these."""
 _WITH_EXPERT_PLAN = frozenset({"deepseek_v2", "deepseek_v3", "mixtral", "qwen2_moe", "qwen3_moe"})
 _DIVIDED = _WITH_EXPERT_PLAN | {
     "gemma",

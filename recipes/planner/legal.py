@@ -1,6 +1,7 @@
 """Which layouts a model, a cluster and a batch allow."""
 
 from collections.abc import Iterator
+from math import prod
 
 from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.models.shape import Experts, Layer, ModelShape
@@ -11,28 +12,41 @@ from fsft.recipes.planner.split import Split, Units, why_not_split
 
 def why_illegal(job: Job, layout: Layout, cluster: Cluster) -> str | None:
     """One clause on what forbids the layout; None where nothing does."""
-    return (
-        _why_not_tensor(job.shape, layout.tensor, cluster)
-        or _why_not_pipeline(job, layout)
-        or _why_not_sequence(job, layout)
-        or why_not_expert(job.shape, layout)
-        or why_not_offload(layout)
-        or _why_not_checkpointing(layout)
-        or _why_not_batch(job, layout, cluster)
-    )
+    return next(_reasons(job, layout, cluster), None)
 
 
-def _why_not_tensor(shape: ModelShape, tensor: int, cluster: Cluster) -> str | None:
+def _reasons(job: Job, layout: Layout, cluster: Cluster) -> Iterator[str]:
+    shape = job.shape
+    yield from tensor_reasons(shape, layout.tensor)
+    if reason := why_not_in_node(layout.tensor, cluster.devices_per_node):
+        yield reason
+    yield from _pipeline_reasons(job, layout)
+    yield from row_reasons(shape, job.sequence_length, layout.sequence)
+    yield from head_reasons(shape, layout.sequence, layout.tensor)
+    yield from expert_reasons(shape, layout)
+    yield from offload_reasons(layout)
+    if layout.offload_activations != "none" and layout.checkpointing == "none":
+        yield "only inputs of checkpointed layers are offloaded"
+    yield from _batch_reasons(job, layout, cluster)
+
+
+def tensor_reasons(shape: ModelShape, tensor: int) -> Iterator[str]:
+    """What keeps a model's weights from being divided by so many ranks, a clause each."""
     if tensor == 1:
-        return None
+        return
     if "tensor" not in shape.splits:
-        return f"{shape.architecture} has no tensor parallel plan"
-    if cluster.devices_per_node % tensor:
-        return f"TP {tensor} does not stay inside a node of {cluster.devices_per_node}"
-    for layer, _ in shape.stack.layers:
-        for number, what in _divided_numbers(layer):
-            if number % tensor:
-                return f"{number} {what} cannot be divided by TP {tensor}"
+        yield f"{shape.architecture} has no tensor parallel plan"
+        return
+    divided = (each for layer, _ in shape.stack.layers for each in _divided_numbers(layer))
+    for number, what in dict.fromkeys(divided):
+        if number % tensor:
+            yield f"{number} {what} cannot be divided by TP {tensor}"
+
+
+def why_not_in_node(tensor: int, devices_per_node: int) -> str | None:
+    """Ranks that divide weights are of one machine: no other link is fast enough."""
+    if devices_per_node % tensor:
+        return f"TP {tensor} does not stay inside a node of {devices_per_node}"
     return None
 
 
@@ -54,15 +68,21 @@ def _divided_numbers(layer: Layer) -> Iterator[tuple[int, str]]:
         yield block.width, "feed-forward columns"
 
 
-def _why_not_pipeline(job: Job, layout: Layout) -> str | None:
+def _pipeline_reasons(job: Job, layout: Layout) -> Iterator[str]:
     if layout.pipeline == 1:
-        return None
+        return
     if reason := why_no_stages(job.shape, job.split, layout.pipeline, job.units):
-        return reason
-    if layout.zero != 1:
-        return "a pipeline runs with ZeRO 1"
+        yield reason
+    if reason := why_not_staged(layout):
+        yield reason
     if job.method.type == "qlora":
-        return "QLoRA does not run in a pipeline"
+        yield "QLoRA does not run in a pipeline"
+
+
+def why_not_staged(layout: Layout) -> str | None:
+    """One clause on why its ZeRO stage does not go with a pipeline."""
+    if layout.pipeline > 1 and layout.zero != 1:
+        return f"a pipeline runs with ZeRO 1, not {layout.zero}"
     return None
 
 
@@ -92,41 +112,59 @@ def why_no_halves(shape: ModelShape, units: Units) -> str | None:
     return None
 
 
-def _why_not_sequence(job: Job, layout: Layout) -> str | None:
-    sequence, tensor = layout.sequence, layout.tensor
+def row_reasons(shape: ModelShape, sequence_length: int, sequence: int) -> Iterator[str]:
+    """What keeps rows from being divided among so many ranks."""
     if sequence == 1:
-        return None
-    if job.shape.encoder or job.shape.vision:
-        what = "rows with images" if job.shape.vision else "rows of an encoder"
-        return f"{what} cannot be divided"
-    if job.sequence_length % sequence:
-        return f"{job.sequence_length} tokens cannot be divided by SP {sequence}"
-    for layer, _ in job.shape.stack.layers:
-        # Tensor parallelism divides the heads first.
-        share = 1 if "attention" in layer.whole else tensor
-        heads, kv_heads = (
-            layer.attention.num_heads // share,
-            layer.attention.num_kv_heads // share,
-        )
-        if heads % sequence:
-            return f"{heads} heads cannot be divided by SP {sequence}"
-        if kv_heads % sequence and sequence % kv_heads:
-            return f"{kv_heads} key-value heads cannot be spread over SP {sequence}"
+        return
+    if shape.encoder or shape.vision:
+        what = "rows with images" if shape.vision else "rows of an encoder"
+        yield f"{what} cannot be divided"
+    elif shape.own_attention:
+        yield f"{shape.architecture} has an attention of its own, which sees no whole rows"
+    if reason := why_not_even(sequence_length, sequence):
+        yield reason
+
+
+def why_not_even(sequence_length: int, sequence: int) -> str | None:
+    """One clause on why not every rank gets as much of a row, whatever the model is."""
+    if sequence_length % sequence:
+        return f"{sequence_length} tokens cannot be divided by SP {sequence}"
     return None
 
 
-def why_not_expert(shape: ModelShape | None, layout: Layout) -> str | None:
-    """One clause on what forbids spreading experts; `shape` is None where it is not known."""
+def head_reasons(shape: ModelShape, sequence: int, tensor: int) -> Iterator[str]:
+    """What keeps heads from being spread over the ranks that divide rows."""
+    found = (_why_not_heads(layer, sequence, tensor) for layer, _ in shape.stack.layers)
+    yield from dict.fromkeys(reason for reason in found if reason)
+
+
+def _why_not_heads(layer: Layer, sequence: int, tensor: int) -> str | None:
+    # Tensor parallelism divides the heads first.
+    share = 1 if "attention" in layer.whole else tensor
+    heads, kv_heads = (
+        layer.attention.num_heads // share,
+        layer.attention.num_kv_heads // share,
+    )
+    if heads % sequence:
+        return f"{heads} heads cannot be divided by SP {sequence}"
+    if kv_heads % sequence and sequence % kv_heads:
+        return f"{kv_heads} key-value heads cannot be spread over SP {sequence}"
+    return None
+
+
+def expert_reasons(shape: ModelShape | None, layout: Layout) -> Iterator[str]:
+    """What forbids spreading experts; `shape` is None where it is not known."""
     expert, ranks = layout.expert, layout.data * layout.sequence
     if expert == 1:
-        return None
+        return
     if layout.tensor > 1 or layout.pipeline > 1:
-        return "experts are spread over data parallel ranks only"
+        yield "experts are spread over data parallel ranks only"
+    elif ranks % expert:
+        yield f"{ranks} data ranks cannot be divided by EP {expert}"
     if layout.zero == 3:
-        return "ZeRO 3 and expert parallelism exclude each other"
-    if ranks % expert:
-        return f"{ranks} data ranks cannot be divided by EP {expert}"
-    return None if shape is None else _why_not_spread(shape, expert)
+        yield "ZeRO 3 and expert parallelism exclude each other"
+    if shape is not None and (reason := _why_not_spread(shape, expert)):
+        yield reason
 
 
 def _why_not_spread(shape: ModelShape, expert: int) -> str | None:
@@ -141,44 +179,57 @@ def _why_not_spread(shape: ModelShape, expert: int) -> str | None:
     return None
 
 
-def _why_not_checkpointing(layout: Layout) -> str | None:
-    if layout.offload_activations != "none" and layout.checkpointing == "none":
-        return "only inputs of checkpointed layers are offloaded"
-    return None
-
-
-def why_not_offload(layout: Layout) -> str | None:
-    """One clause on why states cannot be offloaded so; None where they can."""
-    if layout.offload_optimizer != "none":
+def offload_reasons(layout: Layout) -> Iterator[str]:
+    """What keeps states from being offloaded so."""
+    optimizer, weights = layout.offload_optimizer, layout.offload_weights
+    if optimizer != "none":
         if layout.zero == 0:
-            return "offloading needs ZeRO 1 or more"
-        if layout.offload_optimizer == "nvme" and layout.zero != 3:
-            return "offloading to NVMe needs ZeRO 3"
+            yield "offloading needs ZeRO 1 or more"
+        elif optimizer == "nvme" and layout.zero != 3:
+            yield "offloading to NVMe needs ZeRO 3"
         if layout.pipeline > 1 or layout.expert > 1:
-            return "offloading goes neither with a pipeline nor with experts that are spread"
-    if layout.offload_weights != "none":
+            yield "offloading goes neither with a pipeline nor with experts that are spread"
+    if weights != "none":
         if layout.zero != 3:
-            return "offloading weights needs ZeRO 3"
-        if layout.offload_optimizer == "none":
-            return "weights are offloaded after the optimizer"
+            yield "offloading weights needs ZeRO 3"
+        if optimizer == "none":
+            yield "weights are offloaded after the optimizer"
+
+
+def _batch_reasons(job: Job, layout: Layout, cluster: Cluster) -> Iterator[str]:
+    if layout.num_devices != cluster.num_devices:
+        yield f"uses {layout.num_devices} of {cluster.num_devices} devices"
+    if job.global_batch is None:
+        return
+    sizes = (layout.micro_batch, layout.gradient_accumulation, layout.data)
+    if reason := why_not_batch(job.global_batch, *sizes):
+        yield reason
+    if reason := why_idle(layout.pipeline, layout.gradient_accumulation):
+        yield reason
+
+
+def why_not_batch(
+    global_batch: int, micro_batch: int | None, accumulation: int | None, replicas: int | None
+) -> str | None:
+    """One clause on why a step cannot have so many rows; None stands for what is not decided."""
+    sizes = {"micro_batch {}": micro_batch, "{} replicas": replicas}
+    if None in sizes.values():
+        sizes["gradient_accumulation {}"] = accumulation
+    divisors = {words.format(size): size for words, size in sizes.items() if size}
+    if global_batch % prod(divisors.values()):
+        return f"a global batch of {global_batch} cannot be divided by {' × '.join(divisors)}"
+    if micro_batch and accumulation and replicas:
+        product = micro_batch * accumulation * replicas
+        if product != global_batch:
+            return (
+                f"micro_batch {micro_batch} × gradient_accumulation {accumulation} × "
+                f"{replicas} replicas is {product}, not {global_batch}"
+            )
     return None
 
 
-def _why_not_batch(job: Job, layout: Layout, cluster: Cluster) -> str | None:
-    if layout.num_devices != cluster.num_devices:
-        return f"uses {layout.num_devices} of {cluster.num_devices} devices"
-    if job.global_batch is None:
-        return None
-    if job.global_batch % layout.data:
-        return f"a global batch of {job.global_batch} cannot be divided by DP {layout.data}"
-    if layout.global_batch != job.global_batch:
-        return (
-            f"{layout.micro_batch} × {layout.gradient_accumulation} × {layout.data} is not a "
-            f"global batch of {job.global_batch}"
-        )
-    if layout.pipeline > 1 and layout.gradient_accumulation < layout.pipeline:
-        return (
-            f"{layout.gradient_accumulation} micro batches leave most of {layout.pipeline} "
-            "stages idle"
-        )
+def why_idle(pipeline: int, accumulation: int) -> str | None:
+    """One clause on why most stages would wait for others."""
+    if accumulation < pipeline:
+        return f"{accumulation} micro batches leave most of {pipeline} stages idle"
     return None

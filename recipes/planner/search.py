@@ -9,7 +9,7 @@ from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.fit import Fit, fits, why_not
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
-from fsft.recipes.planner.legal import why_illegal, why_not_offload
+from fsft.recipes.planner.legal import offload_reasons, why_illegal
 from fsft.recipes.planner.memory import Memory, plan_memory
 from fsft.recipes.planner.split import units_per_layer
 from fsft.recipes.planner.time import StepTime, plan_time
@@ -178,7 +178,8 @@ def _variants(
 ) -> Iterator[Layout]:
     """A geometry with every checkpointing and offload that it allows."""
     for optimizer, weights in offloads:
-        if why_not_offload(geometry._replace(offload_optimizer=optimizer, offload_weights=weights)):
+        offloaded = geometry._replace(offload_optimizer=optimizer, offload_weights=weights)
+        if any(offload_reasons(offloaded)):
             continue
         is_alone = geometry.shards == 1 and geometry.pipeline == 1
         if optimizer == "none" and geometry.zero and is_alone and "zero" not in fixed:

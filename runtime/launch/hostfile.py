@@ -23,7 +23,11 @@ def read_hostfile(path: Path, *, nodes: int, devices_per_node: int) -> list[Host
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(Problem(file=str(path), reason=f"cannot be read: {error}.")) from None
+        why = error.strerror if isinstance(error, OSError) else error.reason
+        example = "a file with a line HOST slots=N for each machine"
+        raise Refused(
+            Problem(file=str(path), reason=f"cannot be read: {why}.", example=example)
+        ) from None
     numbered = list(_lines(text.splitlines()))
     problems: list[Problem] = []
     hosts: dict[str, Host] = {}

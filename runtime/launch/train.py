@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from fsft.recipes.events import EvalLoss, Event, Failed, TrainFinished, read_events
-from fsft.recipes.problems import RunFailed, Stopped
+from fsft.recipes.problems import ExitCode, FsftError, Refused, RunFailed, Stopped
 from fsft.runtime.context import StageContext
 from fsft.runtime.launch.start import launch_commands
 from fsft.runtime.processes import die_with_parent
@@ -21,8 +21,8 @@ def train(context: StageContext) -> str:
 
     The commands of the launcher are started here; each trains on one machine or on several.
     Asked to stop (Stopped or KeyboardInterrupt raised in this thread), it lets the processes
-    finish their step and save, then raises the same again. Raises RunFailed with the first error
-    of the processes, Stopped when they stopped by themselves.
+    finish their step and save, then raises the same again. Raises the first error of the processes
+    as the kind that it was, RunFailed or Refused; Stopped when they stopped by themselves.
     """
     run = context.run
     if not context.launching.only_joins:
@@ -34,7 +34,7 @@ def train(context: StageContext) -> str:
     if finished is None:
         if request is not None:
             raise request
-        raise RunFailed(_first_error(events, run))
+        raise first_error(events, run)
     if finished.stopped:
         message = f"stopped after step {finished.step}. The same command resumes there."
         raise request if isinstance(request, KeyboardInterrupt) else Stopped(message)
@@ -113,17 +113,19 @@ def _kill_all(child: "subprocess.Popen[bytes]") -> None:
     child.wait()
 
 
-def _first_error(events: list[Event], run: RunDirectory) -> str:
-    """A process killed by the system is the cause of what the others then say."""
+def first_error(events: list[Event], run: RunDirectory) -> FsftError:
+    """What ended training, as its kind; a process killed by the system is the cause of the rest."""
     errors = [event for event in events if isinstance(event, Failed)]
     by_launcher = [error for error in errors if error.rank is None and error.message]
     if by_launcher:
-        return by_launcher[0].message
+        return RunFailed(by_launcher[0].message)
     by_rank = [error for error in errors if error.rank is not None]
     if by_rank:
         first = by_rank[0]
+        if first.exit_code == ExitCode.REFUSED:
+            return Refused(first.message)
         where = f" (process {first.rank}; log: {run.logs / f'rank-{first.rank}.log'})"
-        return first.message + where
+        return RunFailed(first.message + where)
     if is_disk_full(run.path):
-        return disk_full_message(run.path)
-    return f"the training processes could not be started; see {run.logs}/launcher-*.log."
+        return RunFailed(disk_full_message(run.path))
+    return RunFailed(f"the training processes could not be started; see {run.logs}/launcher-*.log.")

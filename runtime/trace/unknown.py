@@ -52,6 +52,7 @@ def counted_shape(config: Mapping[str, Any]) -> ModelShape:
         tied=tied,
         scales_logits=not loses_at_head(model),
         max_positions=getattr(settings, "max_position_embeddings", None),
+        own_attention=not model._supports_attention_backend,
     )
     rest = _count(model) - shape.num_parameters
     return replace(shape, num_embedding_projection_parameters=rest)

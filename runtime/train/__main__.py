@@ -26,9 +26,15 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - told, and the process ends with it
         details = "" if isinstance(error, FsftError) else traceback.format_exc()
         next_layout = _next_layout(run) if is_out_of_memory(error) else ""
-        message = str(explain(error, run.path, next_layout))
+        explained = explain(error, run.path, next_layout)
         EventLog(run.events_file).write_if_possible(
-            Failed(stage="train", rank=rank, message=message, details=details)
+            Failed(
+                stage="train",
+                rank=rank,
+                message=str(explained),
+                details=details,
+                exit_code=explained.exit_code,
+            )
         )
         traceback.print_exc()
         _leave(1)

@@ -145,9 +145,44 @@ def test_a_model_folder_without_weights_or_tokenizer_is_refused(tmp_path: Path) 
 
 def test_an_impossible_model_is_refused_with_the_reason_of_transformers(tmp_path: Path) -> None:
     write_tiny_recipe(tmp_path)
-    said = problems(tmp_path, "run", "tiny.toml", "--set", "model.config.model_type=lama", code=1)
+    said = problems(tmp_path, "run", "tiny.toml", "--set", "model.config.model_type=lama", code=3)
     assert "the model cannot be built" in said
     assert "lama" in said
+
+
+OPT = (
+    'model.config.model_type="opt"',
+    "model.config.ffn_dim=64",
+    "model.config.word_embed_proj_dim=32",
+    "model.config.num_key_value_heads=4",
+)
+HALVES = (
+    "parallel.pipeline=2",
+    "parallel.gradient_accumulation=2",
+    'parallel.pipeline_units="halves"',
+    "parallel.pipeline_split=[1, 3]",
+)
+
+
+@pytest.mark.slow
+def test_what_training_processes_refuse_is_refused_and_the_mended_recipe_goes_on(
+    tmp_path: Path,
+) -> None:
+    write_tiny_recipe(tmp_path)
+
+    def changed(*changes: str) -> tuple[str, ...]:
+        overrides = (part for each in (*OPT, *changes) for part in ("--set", each))
+        return ("run", "tiny.toml", "--until", "train", *overrides)
+
+    said = problems(tmp_path, *changed(*HALVES), code=3)
+    assert "✗ data.packing: opt does not keep the samples of a row apart" in said
+    assert said.rstrip().endswith("For example: packing = false")
+    said = problems(tmp_path, *changed("data.packing=false", *HALVES), code=3)
+    assert "parallel.pipeline_units: OPTDecoderLayer cannot be divided" in said
+    before = set((tmp_path / "runs").iterdir())
+    done = fsft(*changed("data.packing=false", *HALVES[:2]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set((tmp_path / "runs").iterdir()) == before
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(

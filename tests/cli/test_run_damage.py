@@ -57,22 +57,22 @@ def test_training_goes_on_from_the_one_before_a_truncated_checkpoint(
     assert checkpoints_of(unfinished) == ["step-00000004", "step-00000006"]
 
 
-def test_no_whole_checkpoint_fails_and_says_what_to_do(unfinished: RunDirectory) -> None:
+def test_no_whole_checkpoint_is_refused_and_says_what_to_do(unfinished: RunDirectory) -> None:
     truncate(unfinished, 4)
     truncate(unfinished, 6)
-    failed = again(unfinished, "--until", "train")
-    assert failed.returncode == 1
-    assert "no checkpoint is whole" in failed.stderr
-    assert "to begin anew" in failed.stderr
+    refused = again(unfinished, "--until", "train")
+    assert refused.returncode == 3
+    assert "no checkpoint is whole" in refused.stderr
+    assert "to begin anew" in refused.stderr
     assert checkpoints_of(unfinished) == ["step-00000004", "step-00000006"]
 
 
-def test_a_checkpoint_of_another_model_fails_and_is_kept(unfinished: RunDirectory) -> None:
+def test_a_checkpoint_of_another_model_is_refused_and_kept(unfinished: RunDirectory) -> None:
     file = unfinished.checkpoints / "step-00000006" / "checkpoint.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "model": "another"}))
-    failed = again(unfinished, "--until", "train")
-    assert failed.returncode == 1
-    assert "step-00000006: holds another model than the recipe's" in failed.stderr
+    refused = again(unfinished, "--until", "train")
+    assert refused.returncode == 3
+    assert "step-00000006: holds another model than the recipe's" in refused.stderr
     assert checkpoints_of(unfinished) == ["step-00000004", "step-00000006"]
 
 

@@ -29,7 +29,7 @@ def check(
         path = find_recipe(recipe)
         read = read_recipe(path, set_ or [])
         files = missing_inputs(read, path.parent)
-        layout = [] if files else _layout_problems(read, path.parent)
+        layout = [] if files else _counted_problems(read, path.parent)
         data = [] if files else _data_problems(read, path.parent)
         if problems := [*files, *data, *layout, *without_eval(read)]:
             raise Refused(*problems)
@@ -72,21 +72,23 @@ def _data_problems(recipe: "Recipe", folder: Path) -> list["Problem"]:
     return [*problems, *useless]
 
 
-def _layout_problems(recipe: "Recipe", folder: Path) -> list["Problem"]:
-    """What forbids the layout on any machine, or on the one that the recipe describes."""
+def _counted_problems(recipe: "Recipe", folder: Path) -> list["Problem"]:
+    """What forbids the layout of a model without a reader, which torch has to count."""
     from fsft.recipes.inputs import resolve_paths
-    from fsft.recipes.planner.expert_problems import expert_problems
-    from fsft.recipes.planner.questions import shape_of
+    from fsft.recipes.layouts import described_devices, known_shape, layout_problems
     from fsft.recipes.problems import RecipeError
+    from fsft.runtime.planning import model_shape
 
-    hardware = recipe.hardware
-    devices = None if hardware.devices_per_node == "auto" else hardware.devices_per_node
+    resolved, parallel = resolve_paths(recipe, folder), recipe.parallel
+    degrees = (parallel.tensor, parallel.pipeline, parallel.sequence, parallel.expert)
+    if set(degrees) <= {1, "auto"} or known_shape(resolved):
+        return []
     try:
-        shape = shape_of(resolve_paths(recipe, folder))
-    except RecipeError:
-        # Not known to the planner; training looks at the model itself.
-        shape = None
-    return expert_problems(recipe, shape, devices and devices * hardware.nodes)
+        shape = model_shape(resolved)
+    except (RecipeError, ModuleNotFoundError):
+        # Training looks at the model itself.
+        return []
+    return layout_problems(resolved, shape, described_devices(recipe.hardware))
 
 
 def describe(recipe: "Recipe") -> str:

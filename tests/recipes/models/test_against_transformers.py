@@ -71,6 +71,8 @@ def test_splits_are_those_that_the_models_plans_offer(
         assert not any(plans.values())
         plans = {"tensor": own.tensor, "pipeline": own.pipeline}
     assert read_shape(config).splits == {name for name, plan in plans.items() if plan}
+    if not read_shape(config).encoder:
+        assert read_shape(config).own_attention == (not model._supports_attention_backend)
 
 
 @pytest.mark.parametrize("architecture", PLANS)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fsft.recipes.events import EvalLoss, Step
-from fsft.recipes.problems import Refused
+from fsft.recipes.events import EvalLoss, Failed, Step
+from fsft.recipes.problems import ExitCode, FsftError, Refused, RunFailed
 from fsft.runtime.hardware import Devices
 from fsft.runtime.launch.agent import meeting_message, parse_options, torchrun_arguments
 from fsft.runtime.launch.hostfile import Host, read_hostfile
@@ -16,7 +16,9 @@ from fsft.runtime.launch.options import Launching, option_problems
 from fsft.runtime.launch.signs import Place, behind
 from fsft.runtime.launch.slurm import slurm_problems, srun_command
 from fsft.runtime.launch.ssh import remote_line, ssh_commands
+from fsft.runtime.launch.train import first_error
 from fsft.runtime.launch.verdicts import LOST_SECONDS, LostNodes, StepClock, hang_message
+from fsft.runtime.run_directory import RunDirectory
 
 JOB = Job(Path("/shared/runs/tiny"), Devices("cpu", per_node=4, nodes=2))
 
@@ -105,6 +107,20 @@ def test_all_that_is_wrong_with_a_hostfile_is_told_at_once(tmp_path: Path) -> No
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "cannot be read: No such file or directory."), (b"\xff", "cannot be read: invalid ")],
+)
+def test_a_hostfile_that_cannot_be_read_says_what_one_is(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / "hosts").write_bytes(content)
+    with pytest.raises(Refused, match=r"hosts: cannot be read: .* HOST slots=N") as caught:
+        read_hostfile(tmp_path / "hosts", nodes=2, devices_per_node=4)
+    assert reason in str(caught.value)
+
+
 def test_several_machines_need_a_launcher() -> None:
     assert "2 machines need a launcher" in reasons(Launching())
     assert not reasons(Launching(), nodes=1)
@@ -169,3 +185,25 @@ def test_the_process_that_others_wait_for_is_behind() -> None:
     assert "process 1 is behind, at step 5 (rows)" in hang_message(
         9.0, {0: waiting, 1: Place(5, "rows")}
     )
+
+
+REFUSED = Failed(stage="train", rank=0, message="it cannot be.", exit_code=ExitCode.REFUSED)
+FAILED = Failed(stage="train", rank=1, message="it broke.")
+KILLED = Failed(stage="train", message="process 1 was killed.")
+
+
+@pytest.mark.parametrize(
+    ("events", "kind", "words"),
+    [
+        ([REFUSED, FAILED], Refused, "it cannot be."),
+        ([FAILED, REFUSED], RunFailed, "it broke. (process 1; log: "),
+        ([REFUSED, KILLED], RunFailed, "process 1 was killed."),
+        ([], RunFailed, "the training processes could not be started"),
+    ],
+)
+def test_training_ends_with_the_kind_of_its_first_error(
+    tmp_path: Path, events: list[Failed], kind: type[FsftError], words: str
+) -> None:
+    error = first_error([*events], RunDirectory(tmp_path))
+    assert type(error) is kind
+    assert str(error).startswith(words)

@@ -123,23 +123,6 @@ def test_a_run_goes_on_with_its_states_elsewhere(
     assert_same(reference, run)
 
 
-@pytest.mark.parametrize(
-    ("parallel", "reason"),
-    [
-        (Parallel(zero=0, offload_optimizer="cpu"), "needs ZeRO 1 or more"),
-        (Parallel(zero=2, offload_optimizer="cpu", offload_weights="cpu"), "needs ZeRO 3"),
-        (Parallel(zero=3, offload_weights="cpu"), "after the optimizer"),
-        (Parallel(offload_optimizer="nvme", offload_path="/local_nvme"), "NVMe needs ZeRO 3"),
-    ],
-)
-def test_offloading_that_cannot_be_is_refused_before_the_start(
-    parallel: Parallel, reason: str
-) -> None:
-    (problem,) = offload_problems(parallel)
-    assert reason in problem.reason
-    assert problem.example
-
-
 def test_without_libaio_the_package_to_install_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from fsft.recipes.events import Failed
 from fsft.recipes.files import parse_recipe
@@ -13,6 +14,7 @@ from fsft.runtime.context import StageContext
 from fsft.runtime.event_log import EventLog
 from fsft.runtime.launch import train as launch
 from fsft.runtime.planning import planned, smaller_layout
+from fsft.runtime.troubles import is_out_of_memory
 from tests.runtime.train.training import prepared
 from tests.support import TINY_RECIPE, events_of
 
@@ -73,6 +75,13 @@ def test_the_next_best_layout_keeps_the_rows_of_a_step_and_needs_less(
     assert other.parallel.settled.global_batch(2) == recipe.parallel.settled.global_batch(2)
     before, after = (planned(one).expected["allocated_bytes"] for one in (recipe, other))
     assert after < 0.9 * before
+
+
+def test_a_host_without_memory_is_known_as_such() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("the sizes do not match"))
 
 
 def test_where_no_layout_needs_less_something_else_is_named() -> None:
