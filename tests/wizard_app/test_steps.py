@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.widgets import TabbedContent, TabPane
 
 from fsft.recipes.files import parse_recipe
 from fsft.recipes.schema import Recipe
@@ -217,6 +218,10 @@ def test_every_step_keeps_the_field_with_the_focus_in_sight_in_a_small_terminal(
         for step in STEPS:
             for question in questions_of(step):
                 field = person.field(question.key)
+                for pane in field.ancestors:
+                    if isinstance(pane, TabPane):
+                        person.app.query_one("#tables", TabbedContent).active = pane.id or ""
+                await person.settle()
                 if field.display:
                     field.focus_control()
                     await person.settle()

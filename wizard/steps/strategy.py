@@ -98,7 +98,9 @@ class StrategyStep(StepPane):
         columns, cells = layout_cells(plan, self._rows) if plan else ([], [])
         notes = ["" if row.fits == "yes" else "may fit" for row in self._rows]
         table = self.query_one("#layouts", Rows)
-        head, lines = _aligned(columns, cells, notes, table.size.width)
+        # A table that comes into sight has no width yet.
+        width = self.query_one("#tables").size.width
+        head, lines = _aligned(columns, cells, notes, width)
         set_text(self.query_one("#layout-head", Static), head, resizes=False)
         taken = self._taken()
         marked = [

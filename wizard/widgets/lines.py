@@ -41,7 +41,8 @@ class Lines(Widget, can_focus=True):
     def show(self, lines: Sequence[Content]) -> None:
         """Show other lines, from where one was."""
         before, self.lines = self.lines, tuple(lines)
-        if len(before) != len(self.lines):
+        # Out of sight there is no height to go by.
+        if len(before) != len(self.lines) or not self.size.height:
             self.top = self._within(self.top)
             self.refresh()
             return
