@@ -199,10 +199,8 @@ def offload_reasons(layout: Layout) -> Iterator[str]:
 def _batch_reasons(job: Job, layout: Layout, cluster: Cluster) -> Iterator[str]:
     if layout.num_devices != cluster.num_devices:
         yield f"uses {layout.num_devices} of {cluster.num_devices} devices"
-    if job.global_batch is None:
-        return
     sizes = (layout.micro_batch, layout.gradient_accumulation, layout.data)
-    if reason := why_not_batch(job.global_batch, *sizes):
+    if job.global_batch and (reason := why_not_batch(job.global_batch, *sizes)):
         yield reason
     if reason := why_idle(layout.pipeline, layout.gradient_accumulation):
         yield reason

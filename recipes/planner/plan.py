@@ -43,7 +43,10 @@ class Plan:
         """
         if self.search.candidates:
             return ()
-        return find_remedies(self.job, self.cluster, self.fixed)
+        job = self.job
+        if not self.batch_is_given and _follows(self.fixed):
+            job = replace(job, global_batch=None)
+        return find_remedies(job, self.cluster, self.fixed)
 
 
 def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -> Plan:
@@ -64,11 +67,17 @@ def make_plan(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None
     elif cluster.accelerator.name == "cpu":
         assumptions.append("times on a CPU are rough: the constants were fitted to accelerators")
     batch_is_given = job.global_batch is not None
-    if not batch_is_given:
-        batch = _global_batch(cluster, fixed)
-        assumptions.append(f"a global batch of {batch} sequences, since none is given")
-        job = replace(job, global_batch=batch)
-    found = search(job, cluster, fixed)
+    if not batch_is_given and _follows(fixed):
+        found = search(job, cluster, fixed)
+        best = found.best
+        batch = best.layout.global_batch if best else _global_batch(cluster, fixed)
+        assumptions.append(f"a global batch of {batch} sequences, from the micro batch that fits")
+    else:
+        batch = job.global_batch or _global_batch(cluster, fixed)
+        if not batch_is_given:
+            assumptions.append(f"a global batch of {batch} sequences, since none is given")
+        found = search(replace(job, global_batch=batch), cluster, fixed)
+    job = replace(job, global_batch=batch)
     if cluster.host_memory is None and found.best and found.best.layout.offload_optimizer != "none":
         assumptions.append("enough main memory for what is offloaded, since none is given")
     warnings = tuple(_warnings(job))
@@ -90,6 +99,11 @@ def _attention(job: Job) -> str:
     """How most of the model's attention is computed."""
     keeps_scores = any(layer.attention.score_bytes for layer, _ in job.shape.stack.layers)
     return "scores" if keeps_scores else job.style.attention
+
+
+def _follows(fixed: Mapping[str, Any]) -> bool:
+    """Whether a global batch that is not given is what the micro batch makes of it."""
+    return "gradient_accumulation" in fixed and "micro_batch" not in fixed
 
 
 def _global_batch(cluster: Cluster, fixed: Mapping[str, Any]) -> int:

@@ -137,9 +137,11 @@ def fixed_by(parallel: Parallel) -> dict[str, Any]:
     fixed: dict[str, Any] = {}
     for key, field in _KEYS.items():
         value = getattr(parallel, key)
-        # With a global batch the accumulation follows from the micro batch.
-        if value != "auto" and not (key == "gradient_accumulation" and parallel.global_batch):
+        if value != "auto":
             fixed[field] = value
+    if parallel.global_batch and "micro_batch" in fixed:
+        # Then the accumulation follows.
+        fixed.pop("gradient_accumulation", None)
     return fixed | always_fixed_by(parallel)
 
 

@@ -57,8 +57,9 @@ def _changes(
     nodes = cluster.num_nodes * 2
     while nodes <= MOST_NODES:
         larger = replace(cluster, num_nodes=nodes)
-        batch = job.global_batch or larger.num_devices
-        wide = replace(job, global_batch=-(-batch // larger.num_devices) * larger.num_devices)
+        wide = job
+        if batch := job.global_batch:
+            wide = replace(job, global_batch=-(-batch // larger.num_devices) * larger.num_devices)
         if search(wide, larger, fixed).best is not None:
             yield f"{nodes} nodes instead of {cluster.num_nodes}", wide, larger, fixed
             break

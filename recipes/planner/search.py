@@ -9,7 +9,7 @@ from fsft.recipes.hardware.cluster import Cluster
 from fsft.recipes.planner.fit import Fit, fits, why_not
 from fsft.recipes.planner.job import Job
 from fsft.recipes.planner.layout import Checkpointing, Layout, Offload
-from fsft.recipes.planner.legal import offload_reasons, why_illegal
+from fsft.recipes.planner.legal import offload_reasons, why_illegal, why_not_batch
 from fsft.recipes.planner.memory import Memory, plan_memory
 from fsft.recipes.planner.split import units_per_layer
 from fsft.recipes.planner.time import StepTime, plan_time
@@ -84,7 +84,8 @@ _Found = tuple[Layout, Memory, StepTime | None, Fit]
 def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -> Search:
     """Every legal layout of `job` on `cluster`, the best first.
 
-    `fixed` holds fields of Layout that are decided already. The job needs a global batch.
+    `fixed` holds fields of Layout that are decided already. A job without a global batch takes what
+    the micro batch and the accumulation make of it.
     """
     chosen = dict(fixed or {})
     found: list[_Found] = []
@@ -102,15 +103,17 @@ def search(job: Job, cluster: Cluster, fixed: Mapping[str, Any] | None = None) -
 
 def _ranked(found: list[_Found], room: float) -> tuple[Candidate, ...]:
     """The best first; the fastest is looked for among those that surely fit."""
-    times = [time.seconds for _, _, time, answer in found if time and answer == "yes"]
-    fastest = min(times, default=1.0)
+    # For a row of a step: not all steps have as many.
+    sure = ((layout, time) for layout, _, time, answer in found if time and answer == "yes")
+    fastest = min((time.seconds / layout.global_batch for layout, time in sure), default=1.0)
     places = get_args(Offload)
     candidates = []
     for layout, memory, time, answer in found:
         offloaded = places.index(layout.offload_optimizer) + places.index(layout.offload_weights)
         complexity = _complexity(layout)
         if time:
-            pace = math.floor(math.log(time.seconds / fastest) / TIME_STEP)
+            seconds = time.seconds / layout.global_batch
+            pace = math.floor(math.log(seconds / fastest) / TIME_STEP)
         else:
             degrees = (layout.tensor, layout.pipeline, layout.sequence, layout.expert)
             pace = 100 * offloaded + 10 * sum(degree > 1 for degree in degrees) + complexity
@@ -153,6 +156,7 @@ def _geometries(job: Job, cluster: Cluster, fixed: Mapping[str, Any]) -> Iterato
                                 expert=expert,
                             ),
                             fixed.get("micro_batch", 1),
+                            fixed,
                         )
 
 
@@ -214,12 +218,17 @@ def _add_largest(
 
     def look(micro_batch: int) -> tuple[Layout, Memory, Fit]:
         if micro_batch not in looked:
-            tried = _with_batch(job, layout, micro_batch)
+            tried = _with_batch(job, layout, micro_batch, fixed)
             memory = plan_memory(job, tried)
             looked[micro_batch] = (tried, memory, fits(job, memory, cluster))
         return looked[micro_batch]
 
     sizes = tuple(_micro_batches(job, layout, fixed))
+    if not sizes:
+        rounds = fixed["gradient_accumulation"]
+        reason = why_not_batch(job.global_batch or 1, None, rounds, layout.data)
+        rejected.append(Rejected(layout, reason or ""))
+        return
     near = fitting.get(layout.checkpointing)
     first = _first_that_fits(
         sizes, lambda size: look(size)[2] == "yes", sizes.index(near) if near in sizes else 0
@@ -251,11 +260,18 @@ def _first_that_fits(sizes: Sequence[int], fits: Callable[[int], bool], guess: i
 
 
 def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterator[int]:
-    """Powers of two that divide a replica's share of the global batch, the largest first."""
+    """Powers of two that a replica can make its share of the global batch of, the largest first."""
     if "micro_batch" in fixed:
         yield fixed["micro_batch"]
         return
-    share = (job.global_batch or layout.data) // layout.data
+    share, rounds = _share(job, layout), fixed.get("gradient_accumulation")
+    if rounds and job.global_batch:
+        if share % rounds == 0:
+            yield share // rounds
+        return
+    if rounds:
+        # Any will do, for the global batch follows.
+        share = LARGEST_MICRO_BATCH * layout.pipeline
     size = 1
     while size * 2 <= LARGEST_MICRO_BATCH and share % (size * 2) == 0:
         size *= 2
@@ -265,13 +281,20 @@ def _micro_batches(job: Job, layout: Layout, fixed: Mapping[str, Any]) -> Iterat
         size //= 2
 
 
-def _with_batch(job: Job, layout: Layout, micro_batch: int) -> Layout:
-    share = (job.global_batch or layout.data) // layout.data
+def _with_batch(job: Job, layout: Layout, micro_batch: int, fixed: Mapping[str, Any]) -> Layout:
+    rounds = max(1, _share(job, layout) // micro_batch)
+    if job.global_batch is None:
+        rounds = fixed.get("gradient_accumulation", 1)
     return layout._replace(
         micro_batch=micro_batch,
-        gradient_accumulation=max(1, share // micro_batch),
+        gradient_accumulation=rounds,
         sequence_in_tensor=layout.tensor > 1 and job.style.splits_norms,
     )
+
+
+def _share(job: Job, layout: Layout) -> int:
+    """Rows of a global batch that one replica computes."""
+    return (job.global_batch or layout.data) // layout.data
 
 
 def _complexity(layout: Layout) -> int:

@@ -18,6 +18,7 @@ from fsft.recipes.planner.layout import Layout
 from fsft.recipes.planner.memory import plan_memory
 from fsft.recipes.planner.plan import make_plan
 from fsft.recipes.planner.ranges import memory_range
+from fsft.recipes.planner.search import LARGEST_MICRO_BATCH
 from fsft.recipes.planner.smallest import smallest
 from fsft.recipes.planner.tables import module_table, strategy_table
 from fsft.recipes.planner.view import why_best
@@ -154,6 +155,33 @@ def test_what_is_fixed_stays() -> None:
     for candidate in made.search.candidates:
         layout = candidate.layout
         assert (layout.tensor, layout.zero, layout.checkpointing) == (2, 1, "full")
+
+
+def test_without_a_global_batch_the_micro_batch_is_the_largest_that_fits() -> None:
+    cluster = make_cluster(find_accelerator("RTX 4090"), devices_per_node=2)
+    question = Job(load_shape("qwen2.5-0.5b"), 1024)
+    fixed = {"zero": 2, "tensor": 1, "gradient_accumulation": 3}
+    plan = make_plan(question, cluster, fixed)
+    for candidate in plan.search.candidates:
+        assert candidate.layout.gradient_accumulation == 3
+        twice = candidate.layout._replace(micro_batch=2 * candidate.layout.micro_batch)
+        memory = plan_memory(plan.job, twice)
+        assert twice.micro_batch > LARGEST_MICRO_BATCH or fits(plan.job, memory, cluster) != "yes"
+    assert plan.best
+    assert plan.best.layout.micro_batch > 1
+    assert plan.job.global_batch == 2 * 3 * plan.best.layout.micro_batch
+
+
+def test_a_global_batch_and_an_accumulation_leave_one_micro_batch() -> None:
+    cluster = make_cluster(find_accelerator("A100"), devices_per_node=2)
+    question = Job(load_shape("qwen2.5-0.5b"), 1024, global_batch=24)
+    found = make_plan(question, cluster, {"tensor": 1, "pipeline": 1, "gradient_accumulation": 4})
+    assert {c.layout.micro_batch for c in found.search.candidates} == {3}
+    none = make_plan(question, cluster, {"tensor": 1, "pipeline": 1, "gradient_accumulation": 5})
+    assert not none.search.candidates
+    assert {each.reason for each in none.search.rejected} == {
+        "a global batch of 24 cannot be divided by 2 replicas × gradient_accumulation 5"
+    }
 
 
 def test_long_sequences_are_worth_a_warning_and_sequence_parallelism() -> None:
