@@ -150,7 +150,8 @@ def _batch_problems(parallel: Parallel, num_processes: int | None) -> Iterator[P
     if reason := why_not_batch(wanted, micro_batch, accumulation, replicas):
         example = 'gradient_accumulation = "auto"'
         if wanted % step:
-            example = f"global_batch = {-(-wanted // step) * step}"
+            rows = step * (accumulation or 1)
+            example = f"global_batch = {-(-wanted // rows) * rows}"
         yield Problem(key="parallel.global_batch", reason=f"{reason}.", example=example)
     elif accumulation is None and replicas and (reason := why_idle(stages, wanted // step)):
         example = f"global_batch = {4 * stages * step}"

@@ -370,7 +370,8 @@ class ModelShape:
     splits: frozenset[str] = field(default_factory=frozenset)
     """Which of "tensor", "pipeline", "expert" there is a plan for."""
     own_attention: bool = False
-    """Its attention cannot be exchanged for one that sees whole rows where they are divided."""
+    """Its attention cannot be exchanged for one that sees whole rows where they are divided, or
+    something else carries from token to token."""
 
     @cached_property
     def num_embedding_parameters(self) -> int:

@@ -6,7 +6,7 @@ def training_flops(
     num_layer_parameters: int,
     num_head_parameters: int,
     num_layers: int,
-    attention_width: int,
+    attention_width: float,
     num_tokens: int,
     num_labels: int,
     sum_squared_lengths: int,

@@ -120,7 +120,8 @@ def row_reasons(shape: ModelShape, sequence_length: int, sequence: int) -> Itera
         what = "rows with images" if shape.vision else "rows of an encoder"
         yield f"{what} cannot be divided"
     elif shape.own_attention:
-        yield f"{shape.architecture} has an attention of its own, which sees no whole rows"
+        way = "lets tokens see each other in a way of its own, which gets no whole rows"
+        yield f"{shape.architecture} {way}"
     if reason := why_not_even(sequence_length, sequence):
         yield reason
 

@@ -165,9 +165,10 @@ def _offloads(
 ) -> tuple[tuple[Offload, Offload], ...]:
     """What may be offloaded where; the memory of a CPU is the host's already."""
     keys = ("offload_optimizer", "offload_weights")
-    if all(key in fixed for key in keys):
-        return ((fixed[keys[0]], fixed[keys[1]]),)
-    is_cpu = cluster.accelerator.name == "cpu"
+    wanted = [fixed[key] for key in keys if key in fixed]
+    if len(wanted) == len(keys):
+        return (tuple(wanted),)
+    is_cpu = cluster.accelerator.name == "cpu" and "cpu" not in wanted
     return tuple(
         pair
         for pair in OFFLOADS

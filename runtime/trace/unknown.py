@@ -19,6 +19,7 @@ from fsft.recipes.models.shape import (
 )
 from fsft.recipes.problems import Problem, RecipeError
 from fsft.runtime.trace.model import causal_model
+from fsft.runtime.train.apart import mixes_by_itself
 from fsft.runtime.train.head_probe import loses_at_head
 
 
@@ -47,15 +48,21 @@ def counted_shape(config: Mapping[str, Any]) -> ModelShape:
         architecture=str(config["model_type"]),
         hidden=hidden,
         vocab_size=embedding.weight.shape[0],
-        stack=stack_of(_layer(module, settings) for module in stack),
+        stack=stack_of(map(_layer, stack, _settings_of_layers(settings, len(stack)))),
         final_norms=(Norm(hidden),),
         tied=tied,
         scales_logits=not loses_at_head(model),
         max_positions=getattr(settings, "max_position_embeddings", None),
-        own_attention=not model._supports_attention_backend,
+        own_attention=not model._supports_attention_backend or mixes_by_itself(model),
     )
     rest = _count(model) - shape.num_parameters
     return replace(shape, num_embedding_projection_parameters=rest)
+
+
+def _settings_of_layers(settings: Any, number: int) -> list[Any]:
+    """What each layer is made by; layers of some models differ in their heads."""
+    own = list(settings.per_layer_config)
+    return own if len(own) == number else [settings] * number
 
 
 def _layer(module: nn.Module, settings: Any) -> Layer:

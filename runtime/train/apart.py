@@ -28,9 +28,8 @@ def require_apart(model: Any, *, packing: bool) -> None:
 def keeps_samples_apart(model: Any) -> bool:
     """Whether position ids that begin anew keep the samples of a row from seeing each other.
 
-    A model that does asks transformers for an attention mask with its position ids. One that goes
-    over a row by convolution, as state space models do, carries from a sample to the next. Asked of
-    another of its class, without weights.
+    A model that does asks transformers for an attention mask with its position ids, and lets
+    nothing but attention go over a row. Asked of another of its class, without weights.
     """
     config = copy.deepcopy(model.config)
     # Else some look for padding among tokens that have no values here.
@@ -38,7 +37,7 @@ def keeps_samples_apart(model: Any) -> bool:
     with torch.device("meta"):
         model = type(model)._from_config(config, attn_implementation="eager")
         tokens = torch.zeros(1, 2, dtype=torch.long)
-    if any(isinstance(part, torch.nn.Conv1d) for part in model.modules()):
+    if mixes_by_itself(model):
         return False
     with patch("transformers.masking_utils.find_packed_sequence_indices", _tell), torch.no_grad():
         try:
@@ -54,6 +53,21 @@ def keeps_samples_apart(model: Any) -> bool:
             )
             return True
     return False
+
+
+def mixes_by_itself(model: Any) -> bool:
+    """Whether something else than attention carries from token to token, in some layers.
+
+    As state spaces, linear attention and convolutions do.
+    """
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    return not _ATTENTION.issuperset(kinds) or any(
+        isinstance(part, torch.nn.Conv1d) for part in model.modules()
+    )
+
+
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Of transformers' types of layers those that see by the mask they are given, and by no more."""
 
 
 def _tell(_position_ids: torch.Tensor) -> NoReturn:

@@ -36,6 +36,7 @@ from fsft.runtime.train.marks import damaged_checkpoints, latest_checkpoint, nee
 from fsft.runtime.train.mesh import Mesh
 from fsft.runtime.train.model import (
     attention_kernel,
+    attention_width,
     build_model,
     joins_rows,
     load_tokenizer,
@@ -92,17 +93,15 @@ class Trainer:
             one_row=one_row,
             always_sees=self.rows.images.any,
         )
+        attend_by_sample()
         latest = latest_checkpoint(run.checkpoints)
         stages = plan_stages(self.recipe, model, latest, self._sample)
         self._tell_stages(stages)
-        attend_by_sample()
         self.sequence.divide(model, num_rows, self.mesh.tensor)
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_layer_parameters, self.num_head_parameters = num_matmul_parameters(model)
-        text = model.config.get_text_config()
-        self.num_layers = text.num_hidden_layers
-        head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        self.attention_width = head_dim * text.num_attention_heads
+        self.num_layers = model.config.get_text_config().num_hidden_layers
+        self.attention_width = attention_width(model)
         mark = layout_mark(model, self.recipe, global_batch=self.plan.global_batch, stages=stages)
         divide(model, self.mesh.tensor)
         self.nvme = nvme_folder(self.recipe.parallel, run.path.name)

@@ -102,5 +102,16 @@ def num_matmul_parameters(model: Any) -> tuple[int, int]:
     return in_layers, _head(model).weight.numel()
 
 
+def attention_width(model: Any) -> float:
+    """Columns of queries in a layer, all heads together; the mean of layers that differ."""
+    layers = list(model.config.get_text_config().per_layer_config)
+    widths = [
+        (getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads)
+        * layer.num_attention_heads
+        for layer in layers
+    ]
+    return sum(widths) / len(widths)
+
+
 def _head(model: Any) -> Any:
     return model.get_output_embeddings()

@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from fsft.recipes.problems import Problem, Refused
 from fsft.runtime.data.encode import IGNORED
+from fsft.runtime.train.apart import mixes_by_itself
 from fsft.runtime.train.batches import Batch
 from fsft.runtime.train.mesh import Axis
 from fsft.runtime.train.tensor import divides_heads
@@ -57,23 +58,29 @@ class SequenceParallel:
         """
         if self.axis.size == 1:
             return
-        if not model._supports_attention_backend:
-            reason = (
-                f"{type(model).__name__} has an attention of its own, which sees no whole rows."
-            )
-            raise Refused(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
         from deepspeed.runtime.sequence_parallel.ulysses_sp import UlyssesSPAttentionHF
+        from transformers.configuration_utils import get_head_shapes
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
         config = model.config.get_text_config()
         heads = config.num_attention_heads
-        key_value_heads = getattr(config, "num_key_value_heads", None) or heads
+        key_value_heads, head_size = get_head_shapes(config)
+        reason = ""
+        if not model._supports_attention_backend:
+            reason = "has an attention of its own, which sees no whole rows."
+        elif mixes_by_itself(model):
+            reason = "mixes tokens outside of attention, where no rank sees whole rows."
+        elif isinstance(head_size, list) or isinstance(key_value_heads, list):
+            reason = "has layers that differ in their heads, and rows cannot be divided."
+        if reason:
+            reason = f"{type(model).__name__} {reason}"
+            raise Refused(Problem(key="parallel.sequence", reason=reason, example="sequence = 1"))
         share = tensor.size if divides_heads(model) else 1
         divided = UlyssesSPAttentionHF(
             attn=attention_over(config._attn_implementation),
             batch_size=num_rows,
             attn_head_count=heads // share,
-            attn_head_size=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            attn_head_size=head_size,
             kv_head_count=key_value_heads // share,
             num_hidden_layers=config.num_hidden_layers,
             process_group=self.axis.group,

@@ -25,6 +25,7 @@ Says = Callable[..., str]
 
 FOUR = "hardware.devices_per_node=4"
 EIGHT = "hardware.devices_per_node=8"
+CONVOLUTION = 'model.config.layer_types=["conv", "full_attention"]'
 HALF_THE_KEYS = (
     "model.config.num_attention_heads=6",
     "model.config.num_key_value_heads=3",
@@ -84,7 +85,17 @@ ILLEGAL: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ),
     (
         ("parallel.sequence=2", 'model.config.model_type="bloom"'),
-        ("parallel.sequence: bloom has an attention of its own, which sees no whole rows.",),
+        (
+            "parallel.sequence: bloom lets tokens see each other in a way of its own, which gets "
+            "no whole rows.",
+        ),
+    ),
+    (
+        ("parallel.sequence=2", 'model.config.model_type="lfm2"', CONVOLUTION),
+        (
+            "parallel.sequence: lfm2 lets tokens see each other in a way of its own, which gets "
+            "no whole rows.",
+        ),
     ),
     # Experts
     (("parallel.expert=2",), ("parallel.expert: llama has no experts.",)),

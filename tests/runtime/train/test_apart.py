@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from fsft.recipes.problems import Refused
-from fsft.runtime.train.apart import keeps_samples_apart, require_apart
+from fsft.runtime.train.apart import keeps_samples_apart, mixes_by_itself, require_apart
 from tests.runtime.train.training import prepared, train_with
 
 SMALL: dict[str, Any] = {
@@ -33,7 +33,15 @@ MODELS: dict[str, dict[str, Any]] = {
     "falcon": {},
     "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 64},
     "mamba": {},
+    "minimax": {
+        "layer_types": ["linear_attention", "full_attention"],
+        "head_dim": 8,
+        "num_key_value_heads": 2,
+    },
+    "lfm2": {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 2},
 }
+MIXERS = {"mamba", "minimax", "lfm2"}
+"""Of which something else than attention carries from token to token."""
 
 
 def model_of(model_type: str) -> Any:
@@ -65,6 +73,10 @@ def lets_neighbours_see(model: Any) -> bool:
 def test_what_a_model_is_asked_is_what_it_does(model_type: str) -> None:
     model = model_of(model_type)
     assert keeps_samples_apart(model) != lets_neighbours_see(model)
+
+
+def test_what_carries_tokens_besides_attention_is_known() -> None:
+    assert {name for name in MODELS if mixes_by_itself(model_of(name))} == MIXERS
 
 
 def test_rows_that_the_attention_kernel_joins_are_refused_by_its_name() -> None:
