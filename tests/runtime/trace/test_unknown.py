@@ -39,6 +39,18 @@ def test_a_known_architecture_is_counted_as_it_is_read() -> None:
     assert counted.num_active_parameters == known.num_active_parameters
 
 
+def test_layers_may_differ_in_their_heads() -> None:
+    differing = config("gemma4_text") | {
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "num_hidden_layers": 2,
+    }
+    counted = counted_shape(differing)
+    widths = {layer.attention.head_width for layer, _ in counted.stack.layers}
+    assert widths == {16, 32}
+
+
 @pytest.mark.parametrize("architecture", ["nothing-at-all", "vit", ""])
 def test_what_is_no_language_model_is_refused_with_its_name(architecture: str) -> None:
     with pytest.raises(RecipeError, match=architecture or "model_type"):
