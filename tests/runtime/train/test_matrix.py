@@ -63,3 +63,12 @@ def test_a_layout_trains_as_one_process_does(
 
 def test_the_fast_ones_are_part_of_the_matrix() -> None:
     assert set(matrix()) >= FAST
+
+
+def test_the_page_in_the_docs_shows_every_layout_and_leaves_nothing_out() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "equivalence.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ZeRO")]
+    assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == {
+        layout.name for layout, _ in matrix()
+    }
+    assert not [row for row in rows if "–" in row]
