@@ -111,13 +111,15 @@ GPT2 = (
     _ALL_HEADS,
     *(f"model.config.{place}_pdrop=0.0" for place in ("resid", "embd", "attn")),
 )
+# Of these two, samples of a packed row would see each other.
 OPT = (
     _ALL_HEADS,
+    "data.packing=false",
     "model.config.ffn_dim=64",
     "model.config.word_embed_proj_dim=32",
     "model.config.dropout=0.0",
 )
-BLOOM = (_ALL_HEADS, 'model.attention="eager"')
+BLOOM = (_ALL_HEADS, "data.packing=false", 'model.attention="eager"')
 ROWS = {"packed": ("data.packing=true",), "padded": ("data.packing=false",)}
 DTYPES = ("float32", "bfloat16")
 
